@@ -1,0 +1,219 @@
+"""Plans kept as templates, their runs, and the journal of every call and event."""
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from pgvector.django import VectorField
+
+from registry.models import EMBEDDING_DIMENSIONS, Policy, Server
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+
+class OwnedQuerySet(models.QuerySet[Any]):
+    def owned_by(self, user: "User | AnonymousUser") -> "OwnedQuerySet":
+        return self.filter(owner_id=user.pk)
+
+
+class Template(models.Model):
+    """A saved plan: run again from the sidebar or by API."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="templates")
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    plan = models.JSONField()
+    tool_hashes = models.JSONField(default=dict, blank=True, help_text="'server/tool' → schema_hash when saved")
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "user_templates"
+        ordering = ["-created_at", "-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RunQuerySet(OwnedQuerySet):
+    def unfinished(self) -> "RunQuerySet":
+        return self.exclude(status__in=Run.FINISHED)
+
+    def abandoned(self) -> "RunQuerySet":
+        """Runs that were acknowledged and that nobody drives: never started, or their driver's lease ran out."""
+        now = timezone.now()
+        return self.filter(
+            Q(status__in=[Run.Status.QUEUED, Run.Status.PLANNING, Run.Status.RUNNING]),
+            Q(lease_expires_at=None) | Q(lease_expires_at__lt=now),
+        )
+
+
+class Run(models.Model):
+    """A plan being carried out, or a chat turn being planned. The journal (this row, tool_runs, run_events) is the truth."""
+
+    class Kind(models.TextChoices):
+        CHAT = "chat"
+        CHAIN = "chain"
+
+    class Status(models.TextChoices):
+        QUEUED = "queued"
+        PLANNING = "planning"
+        AWAITING_APPROVAL = "awaiting_approval"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    FINISHED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CHAIN)
+    status = models.CharField(max_length=20, choices=Status, default=Status.QUEUED)
+    conversation_id = models.UUIDField(null=True, blank=True, db_index=True, help_text="a row of conversations")
+    template = models.ForeignKey(Template, null=True, blank=True, on_delete=models.SET_NULL, related_name="runs")
+    inputs = models.JSONField(default=dict, blank=True)
+    plan = models.JSONField(null=True, blank=True)
+    outputs = models.JSONField(null=True, blank=True)
+    error = models.JSONField(null=True, blank=True, help_text="{code, message, step?}")
+    approval = models.CharField(max_length=8, choices=Policy, blank=True, help_text="what the request asked for")
+    attempt = models.PositiveIntegerField(default=1)
+    idempotency_key = models.CharField(max_length=200, null=True, blank=True)
+    request_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of the request the key came with")
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    lease_token = models.PositiveBigIntegerField(default=0, help_text="fencing: only the newest holder may write")
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    last_seq = models.PositiveIntegerField(default=0, help_text="sequence number of the newest event")
+    created_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        db_table = "runs"
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["owner", "idempotency_key"], name="one_run_per_idempotency_key"),
+        ]
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="run_newest"),
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=Q(status__in=["queued", "planning", "running"]),
+                name="run_unfinished",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} {self.status}"
+
+    def get_absolute_url(self) -> str:
+        return f"/runs/{self.id}"
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status in self.FINISHED
+
+
+class ToolRun(models.Model):
+    """One step of a run in one attempt: written before the call and after it."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        AWAITING_APPROVAL = "awaiting_approval"
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+        SKIPPED = "skipped"
+        CANCELLED = "cancelled"
+        UNKNOWN = "unknown"  # it was being called when its worker died: it may have happened
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tool_runs")
+    step = models.CharField(max_length=64)
+    position = models.PositiveSmallIntegerField()
+    server = models.ForeignKey(Server, null=True, blank=True, on_delete=models.SET_NULL, related_name="tool_runs")
+    server_slug = models.CharField(max_length=100)
+    tool = models.CharField(max_length=512)
+    arguments = models.JSONField(default=dict, help_text="resolved once the step is ready, else as planned")
+    status = models.CharField(max_length=20, choices=Status, default=Status.PENDING)
+    attempt = models.PositiveIntegerField(default=1)
+    approval_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of tool schema and resolved arguments")
+    approved_hash = models.CharField(max_length=64, blank=True, help_text="the hash a person approved")
+    approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    result = models.JSONField(null=True, blank=True, help_text="{text, json, content, files, is_error}")
+    error = models.JSONField(null=True, blank=True, help_text="{code, message}")
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        db_table = "tool_runs"
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "step", "attempt"], name="one_tool_run_per_step_and_attempt"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.server_slug}.{self.tool} {self.status}"
+
+
+class RunEvent(models.Model):
+    """What a viewer of a run sees, in order. `seq` counts from 1 within its run, without gaps."""
+
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveIntegerField()
+    type = models.CharField(max_length=32)
+    data = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "run_events"
+        ordering = ["seq"]
+        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="one_event_per_run_and_seq")]
+
+    def __str__(self) -> str:
+        return f"{self.run_id} #{self.seq} {self.type}"
+
+
+class Result(models.Model):
+    """What stays of a run for good: its outputs, its answer, its files."""
+
+    class Kind(models.TextChoices):
+        OUTPUT = "output"
+        SUMMARY = "summary"
+        FILE = "file"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="results")
+    run = models.ForeignKey(Run, null=True, blank=True, on_delete=models.SET_NULL, related_name="results")
+    step = models.CharField(max_length=64, blank=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    title = models.CharField(max_length=255)
+    summary = models.TextField(blank=True)
+    data = models.JSONField(null=True, blank=True)
+    file = models.FileField(upload_to="%Y/%m/%d", null=True, blank=True)
+    mime_type = models.CharField(max_length=255, blank=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = OwnedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "results"
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["owner", "-created_at"], name="result_newest")]
+
+    def __str__(self) -> str:
+        return self.title

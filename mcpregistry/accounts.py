@@ -1,0 +1,66 @@
+"""Accounts of the product: who may sign up, the one-time sign-in link, the account page."""
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import get_user_model, login
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
+from knox.models import AuthToken
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return settings.SIGNUP_OPEN
+
+
+class SignInTokens(PasswordResetTokenGenerator):
+    """Tokens that die with their first use: they are bound to the user's last sign-in."""
+
+    key_salt = "mcpregistry.accounts.SignInTokens"
+
+
+sign_in_tokens = SignInTokens()
+
+
+def sign_in_path(user: User) -> str:
+    """The path of a link that signs this user in once, for PASSWORD_RESET_TIMEOUT seconds."""
+    uid = urlsafe_base64_encode(str(user.pk).encode())
+    return reverse("sign_in", args=[uid, sign_in_tokens.make_token(user)])
+
+
+def user_of_link(uid: str, token: str) -> User | None:
+    try:
+        user = get_user_model().objects.filter(pk=int(urlsafe_base64_decode(uid)), is_active=True).first()
+    except ValueError:
+        return None
+    return user if sign_in_tokens.check_token(user, token) else None
+
+
+def sign_in(request: HttpRequest, uid: str, token: str) -> HttpResponse:
+    user = user_of_link(uid, token)
+    if user is not None:
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+    elif not request.user.is_authenticated:
+        messages.error(request, "This sign-in link was used before or has expired. Sign in with your password.")
+        return redirect("account_login")
+    return redirect("workspace")
+
+
+@login_required
+def account(request: HttpRequest) -> HttpResponse:
+    """The user's API tokens: make one (shown once), revoke one."""
+    new_token = ""
+    if request.method == "POST" and (revoked := request.POST.get("revoke")):
+        AuthToken.objects.filter(user=request.user, token_key=revoked).delete()
+        messages.success(request, "Token revoked. Whatever still uses it is refused from now on.")
+        return redirect("account")
+    if request.method == "POST":
+        _, new_token = AuthToken.objects.create(user=request.user)
+    tokens = AuthToken.objects.filter(user=request.user).order_by("-created")
+    return render(request, "account/account.html", {"tokens": tokens, "new_token": new_token})

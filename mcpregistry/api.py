@@ -1,0 +1,192 @@
+"""What every part of the HTTP API shares: one error shape, cursor pagination, strict JSON, optional slashes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.urls import is_valid_path
+from rest_framework import exceptions, pagination
+from rest_framework.parsers import JSONParser
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+MAX_JSON_DEPTH = 100
+API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz")
+STATUS_CODES = {
+    400: "bad_request",
+    401: "not_authenticated",
+    403: "permission_denied",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    429: "throttled",
+}
+
+
+def error_body(code: str, message: str, fields: Any = None) -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "fields": fields or {}}}
+
+
+def message_of(detail: Any) -> str:
+    """The first sentence in a DRF error detail, however deep it sits."""
+    if isinstance(detail, dict):
+        name, first = next(iter(detail.items()), ("", "Invalid input."))
+        text = message_of(first)
+        return text if name in {"non_field_errors", "detail"} else f"{name}: {text}"
+    if isinstance(detail, list):
+        return message_of(detail[0]) if detail else "Invalid input."
+    return str(detail)
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Translate what a DRF view raised into `{"error": {"code", "message", "fields"}}`; None lets Django see it."""
+    response = drf_exception_handler(error, context)
+    if response is None:
+        return None
+    if isinstance(error, exceptions.ValidationError):
+        fields = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+        response.data = error_body(code_of(error, response.status_code), message_of(error.detail), fields)
+    elif isinstance(error, exceptions.APIException):
+        response.data = error_body(code_of(error, response.status_code), message_of(error.detail))
+    else:  # Http404 and PermissionDenied, as DRF translates them
+        code = STATUS_CODES.get(response.status_code, "error")
+        response.data = error_body(code, message_of(response.data))
+    return response
+
+
+def code_of(error: exceptions.APIException, status: int) -> str:
+    codes = error.get_codes()
+    return codes if isinstance(codes, str) else "invalid" if status == 400 else STATUS_CODES.get(status, "error")
+
+
+class StrictJSONParser(JSONParser):
+    """JSON as Postgres can store it: no NUL, no lone surrogates, no NaN, a bounded depth."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        try:
+            data = super().parse(stream, media_type, parser_context)
+        except RecursionError as error:
+            raise exceptions.ParseError("The JSON is nested too deeply.") from error
+        check_storable(data)
+        return data
+
+
+def check_storable(data: Any, depth: int = 0) -> None:
+    """Raise ParseError for what JSON allows and the database does not."""
+    if depth > MAX_JSON_DEPTH:
+        raise exceptions.ParseError(f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels.")
+    if isinstance(data, str):
+        if "\x00" in data or any(0xD800 <= ord(char) <= 0xDFFF for char in data):
+            raise exceptions.ParseError("Text must not hold NUL characters or lone surrogates.")
+    elif isinstance(data, dict):
+        for name, value in data.items():
+            check_storable(name, depth + 1)
+            check_storable(value, depth + 1)
+    elif isinstance(data, list):
+        for value in data:
+            check_storable(value, depth + 1)
+
+
+class CursorPagination(pagination.CursorPagination):
+    """`{"results": […], "next": "url or null", "count": n}` with an opaque cursor; newest first unless the view says."""
+
+    page_size = 50
+    max_page_size = 200
+    page_size_query_param = "limit"
+    ordering: Any = ("-created_at", "-id")
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
+        self.count = queryset.count()
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"results": data, "next": self.get_next_link(), "count": self.count})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "required": ["results", "next", "count"],
+            "properties": {
+                "results": schema,
+                "next": {"type": ["string", "null"], "format": "uri"},
+                "count": {"type": "integer"},
+            },
+        }
+
+
+def wants_json(request: HttpRequest) -> bool:
+    path = request.path_info
+    if not any(path == prefix or path.startswith(f"{prefix}/") for prefix in API_PREFIXES):
+        return False
+    accept = request.headers.get("Accept", "*/*")
+    return "text/html" not in accept
+
+
+def error_response(error: Exception) -> JsonResponse | None:
+    """The JSON answer for what a view outside DRF raised, or None for what nobody foresaw."""
+    match error:
+        case exceptions.APIException():
+            response = exception_handler(error, {})
+            assert response is not None
+            return JsonResponse(response.data, status=response.status_code)
+        case Http404():
+            return JsonResponse(error_body("not_found", str(error) or "Not found."), status=404)
+        case PermissionDenied():
+            return JsonResponse(error_body("permission_denied", str(error) or "You may not do this."), status=403)
+        case RequestDataTooBig():
+            return JsonResponse(error_body("too_large", "The request body is too large."), status=413)
+        case SuspiciousOperation():
+            return JsonResponse(error_body("bad_request", "The request could not be understood."), status=400)
+    return None
+
+
+class JsonErrorsMiddleware:
+    """No HTML ever answers an API call: errors that Django would render as pages become the JSON shape."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if iscoroutinefunction(self.get_response):
+            return self.acall(request)
+        return self.as_json(request, self.get_response(request))
+
+    async def acall(self, request: HttpRequest) -> HttpResponseBase:
+        return self.as_json(request, await self.get_response(request))
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return error_response(error) if wants_json(request) else None
+
+    def as_json(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_page = response.headers.get("Content-Type", "").startswith("text/html")
+        if response.status_code < 400 or not is_page or not wants_json(request):
+            return response
+        status = response.status_code
+        code = STATUS_CODES.get(status, "server_error" if status >= 500 else "bad_request")
+        message = "Something went wrong on our side; it has been logged." if status >= 500 else response.reason_phrase
+        return JsonResponse(error_body(code, message), status=status)
+
+
+class OptionalSlashMiddleware:
+    """`/registry/` and `/registry` are the same address: a trailing slash that matches nothing is dropped."""
+
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        path = request.path_info
+        if path != "/" and path.endswith("/") and not is_valid_path(path) and is_valid_path(path.rstrip("/")):
+            request.path_info = path.rstrip("/")
+        return self.get_response(request)

@@ -1,0 +1,70 @@
+"""Child processes that do not outlive their parent: start one, stop one, sweep up what is left."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+
+import psutil
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+# Loaded here, not after a fork, where taking the loader's lock could hang.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+
+
+def die_with_parent(signum: signal.Signals) -> None:
+    """Have the kernel send `signum` to this process when the thread that started it ends (Linux only)."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, int(signum), 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of its orphaned descendants, so that `sweep` finds them (Linux only)."""
+    if _prctl is not None:
+        _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def bound_to_parent(signum: signal.Signals) -> Callable[[], None]:
+    """A `preexec_fn` for Popen: the child gets `signum` when we die, even by kill -9, even before it could ask."""
+    parent = os.getpid()
+
+    def bind() -> None:
+        die_with_parent(signum)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind
+
+
+def stop(process: subprocess.Popen[bytes], signals: Iterable[signal.Signals], patience_s: float) -> None:
+    """Send each signal in turn, giving the process `patience_s` seconds after each, and kill it in the end."""
+    for signum in [*signals, signal.SIGKILL]:
+        if process.poll() is not None:
+            return
+        process.send_signal(signum)
+        try:
+            process.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def sweep(patience_s: float = 2) -> None:
+    """End every descendant of this process: politely, then by force."""
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        _signal(process, signal.SIGTERM)
+    _, stubborn = psutil.wait_procs(left, timeout=patience_s)
+    for process in stubborn:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(stubborn, timeout=patience_s)
+
+
+def _signal(process: psutil.Process, signum: signal.Signals) -> None:
+    try:
+        process.send_signal(signum)
+    except psutil.NoSuchProcess:
+        return

@@ -1,0 +1,261 @@
+"""Settings of the project, read from the environment. Every name is described in docs/operating.md."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from mcpregistry import embedded
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def env(name: str, default: str = "") -> str:
+    return os.environ.get(name, default).strip()
+
+
+def env_bool(name: str, default: bool) -> bool:
+    return env(name, "1" if default else "0").lower() in {"1", "true", "yes", "on"}
+
+
+def env_int(name: str, default: int) -> int:
+    return int(env(name) or default)
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+def kept_secret(path: Path) -> str:
+    """A random secret that is made once and stays in DATA_DIR, readable by its owner only."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}")
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)  # atomic: the first process wins, the others read its secret
+        except FileExistsError:
+            pass
+        draft.unlink()
+    return path.read_text()
+
+
+def database_from_url(url: str) -> dict[str, Any]:
+    """`postgresql://user:password@host:port/name?option=value`, or a socket folder as `?host=/folder`."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or options.pop("user", "")),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", "") or unquote(parts.hostname or ""),
+        "PORT": str(parts.port or options.pop("port", "")),
+        "OPTIONS": options,
+    }
+
+
+# Where things are
+DATA_DIR = Path(env("DATA_DIR") or BASE_DIR / "var").resolve()
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = env("SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
+CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith(("127.", "[", "*"))]
+
+# Applications
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "knox",
+    "allauth",
+    "allauth.account",
+    "channels",
+    "django_htmx",
+    "template_partials",
+    "django_rq",
+    "mcpregistry",
+    "registry",
+    "chains",
+    "chat",
+]
+MIDDLEWARE = [
+    "mcpregistry.api.JsonErrorsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "mcpregistry.api.OptionalSlashMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+ROOT_URLCONF = "mcpregistry.urls"
+ASGI_APPLICATION = "mcpregistry.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "chat.context.workspace",
+            ],
+        },
+    },
+]
+
+# Postgres
+DATABASE_URL = env("DATABASE_URL") or embedded.database_url(DATA_DIR)
+DATABASES = {"default": database_from_url(DATABASE_URL)}
+if DATABASE_POOL := env_int("DATABASE_POOL", 0):  # for the web process only: a forking worker must not inherit a pool
+    DATABASES["default"]["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis: queues, channel layer, cache
+REDIS_URL = env("REDIS_URL") or embedded.redis_url(DATA_DIR)
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer", "CONFIG": {"hosts": [REDIS_URL]}}
+}
+# One queue a worker process. A job's timeout is the hard limit from outside on whatever a server does to it.
+RQ_QUEUES = {
+    "runs": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600},  # one job drives one run
+    "probes": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 120},  # connection tests, tool refresh
+    "chat": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 900},  # planning and answering; keeps the embedding model
+    "catalogue": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600},  # imports and embeddings; keeps the embedding model
+}
+RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
+
+# Accounts
+AUTHENTICATION_BACKENDS = [
+    "django.contrib.auth.backends.ModelBackend",
+    "allauth.account.auth_backends.AuthenticationBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_ADAPTER = "mcpregistry.accounts.AccountAdapter"
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+PASSWORD_RESET_TIMEOUT = 24 * 3600  # seconds; the one-time sign-in link lives as long
+SIGNUP_OPEN = env_bool("SIGNUP_OPEN", False)
+
+# HTTP API
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "knox.auth.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["mcpregistry.api.StrictJSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "mcpregistry.api.CursorPagination",
+    "EXCEPTION_HANDLER": "mcpregistry.api.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+REST_KNOX = {"TOKEN_TTL": None, "AUTH_HEADER_PREFIX": "Token", "TOKEN_PREFIX": "mcpr_"}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "MCP Registry",
+    "DESCRIPTION": "Find MCP servers, connect them, and run plans over their tools.",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000_000  # bytes of a request body
+
+# Files
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": DATA_DIR / "results", "base_url": None},
+    },
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+if env("S3_BUCKET"):
+    STORAGES["default"] = {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": env("S3_BUCKET"),
+            "endpoint_url": env("S3_ENDPOINT_URL") or None,
+            "file_overwrite": False,
+            "querystring_auth": True,
+        },
+    }
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+
+# Language models
+OPENAI_API_KEY = env("OPENAI_API_KEY")
+OPENAI_BASE_URL = env("OPENAI_BASE_URL") or None
+OPENAI_MODEL = env("OPENAI_MODEL") or "gpt-4o"
+ANTHROPIC_API_KEY = env("ANTHROPIC_API_KEY")
+ANTHROPIC_BASE_URL = env("ANTHROPIC_BASE_URL") or None
+ANTHROPIC_MODEL = env("ANTHROPIC_MODEL") or "claude-opus-4-1"
+LLM_PROVIDER = env("LLM_PROVIDER") or (
+    "openai" if OPENAI_API_KEY else "anthropic" if ANTHROPIC_API_KEY else "offline"
+)
+EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder; default: the packaged MiniLM
+
+# Catalogues
+OFFICIAL_REGISTRY_URL = env("OFFICIAL_REGISTRY_URL") or "https://registry.modelcontextprotocol.io"
+SMITHERY_URL = env("SMITHERY_URL") or "https://registry.smithery.ai"
+SMITHERY_API_KEY = env("SMITHERY_API_KEY")
+MCP_GET_URL = env("MCP_GET_URL") or "https://api.github.com/repos/michaellatman/mcp-get/contents"
+DOCKER_CATALOG_URL = env("DOCKER_CATALOG_URL") or "https://desktop.docker.com/mcp/catalog/v2/catalog.yaml"
+
+# Reaching servers
+OUTBOUND_ALLOW = env_list("OUTBOUND_ALLOW")
+STDIO_SERVERS = env("STDIO_SERVERS") or "staff"  # staff or off
+
+# Time, language, logging
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
+    "loggers": {
+        name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")
+    },
+}
+
+# Browser security
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"

@@ -1,0 +1,21 @@
+"""Every address of the product. Each app lists its own API and pages; paths work with and without a trailing slash."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from mcpregistry import accounts, health
+
+urlpatterns = [
+    path("", include("chat.urls")),
+    path("", include("chains.urls")),
+    path("", include("registry.urls")),
+    path("signin/<str:uid>/<str:token>", accounts.sign_in, name="sign_in"),
+    path("account", accounts.account, name="account"),
+    path("accounts/", include("allauth.account.urls")),
+    path("healthz", health.healthz, name="healthz"),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("admin/django-rq/", include("django_rq.urls")),
+    path("admin/", admin.site.urls),
+]

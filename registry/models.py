@@ -1,0 +1,341 @@
+"""Which servers and tools exist, who may use them, and what was seen of their health."""
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from pgvector.django import HnswIndex, VectorField
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser, User
+
+EMBEDDING_DIMENSIONS = 384
+
+
+class Health(models.TextChoices):
+    UNTESTED = "untested"
+    OK = "ok"
+    NEEDS_AUTH = "needs_auth"
+    WRONG_TRANSPORT = "wrong_transport"
+    NOT_MCP = "not_mcp"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BLOCKED = "blocked"
+
+
+class Policy(models.TextChoices):
+    """May a tool run without asking? Ordered from the loosest to the strictest."""
+
+    AUTO = "auto"
+    ASK = "ask"
+    NEVER = "never"
+
+
+class ServerQuerySet(models.QuerySet["Server"]):
+    def visible_to(self, user: "User | AnonymousUser") -> "ServerQuerySet":
+        """Public servers and the user's own; what a user may not see does not exist for them."""
+        return self.filter(Q(visibility=Server.Visibility.PUBLIC) | Q(owner_id=user.pk)).exclude(
+            status=Server.Status.DELETED
+        )
+
+    def owned_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
+        return self.filter(owner_id=user.pk)
+
+    def named(self, slug_or_id: str) -> "ServerQuerySet":
+        """The server a plan or an address means by a slug or an id."""
+        try:
+            return self.filter(pk=uuid.UUID(slug_or_id))
+        except ValueError:
+            return self.filter(slug=slug_or_id)
+
+    def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
+        """Annotate `connected`: has this user authorised the server?"""
+        mine = Connection.objects.filter(server=models.OuterRef("pk"), user_id=user.pk)
+        return self.annotate(connected=models.Exists(mine))
+
+
+class Server(models.Model):
+    class Transport(models.TextChoices):
+        STREAMABLE_HTTP = "streamable_http"
+        SSE = "sse"
+        STDIO = "stdio"
+        OPENAPI = "openapi"
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        DEPRECATED = "deprecated"
+        DELETED = "deleted"
+
+    class Visibility(models.TextChoices):
+        PUBLIC = "public"
+        PRIVATE = "private"
+
+    class AuthType(models.TextChoices):
+        NONE = "none"
+        BEARER = "bearer"
+        API_KEY = "api_key"
+        BASIC = "basic"
+        OAUTH2 = "oauth2"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.SlugField(max_length=100, unique=True)
+    name = models.CharField(max_length=255)
+    title = models.CharField(max_length=255, blank=True)
+    description = models.TextField(blank=True)
+    openapi_url = models.TextField(blank=True)
+    auth_type = models.CharField(max_length=16, choices=AuthType, default=AuthType.NONE)
+    tags = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+    tool_count = models.PositiveIntegerField(default=0, help_text="tools last seen")
+    model_count = models.PositiveIntegerField(default=0, help_text="named data models its tools declare")
+    last_healthcheck = models.DateTimeField(null=True, blank=True)
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="servers"
+    )
+
+    transport = models.CharField(
+        max_length=16, choices=Transport, blank=True, help_text="empty: a catalogue lists it without an address"
+    )
+    url = models.TextField(blank=True)
+    command = models.TextField(blank=True)
+    args = ArrayField(models.TextField(), default=list, blank=True)
+    env = models.JSONField(default=dict, blank=True, help_text="environment of the command; never a secret")
+    env_schema = models.JSONField(default=list, blank=True, help_text="variables and headers it asks for")
+    source = models.CharField(max_length=32, default="custom", help_text="where it was first seen")
+    external_id = models.CharField(max_length=512, blank=True)
+    version = models.CharField(max_length=255, blank=True)
+    homepage = models.TextField(blank=True)
+    repository = models.TextField(blank=True)
+    license = models.CharField(max_length=255, blank=True)
+    icon_url = models.TextField(blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.ACTIVE)
+    health = models.CharField(max_length=16, choices=Health, default=Health.UNTESTED)
+    health_detail = models.TextField(blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    last_ok_at = models.DateTimeField(null=True, blank=True)
+    tools_synced_at = models.DateTimeField(null=True, blank=True)
+    toolset_hash = models.CharField(max_length=64, blank=True)
+    verified = models.BooleanField(default=False)
+    visibility = models.CharField(max_length=8, choices=Visibility, default=Visibility.PRIVATE)
+    created_at = models.DateTimeField(default=timezone.now, db_index=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    search_text = models.TextField(blank=True, editable=False, help_text="words of name, description and tags, split")
+    search_vector = models.GeneratedField(
+        expression=SearchVector("search_text", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    objects = ServerQuerySet.as_manager()
+
+    class Meta:
+        db_table = "registries"
+        ordering = ["-created_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="server_has_an_address",
+                condition=~Q(source="custom")
+                | (Q(transport="stdio") & ~Q(command=""))
+                | (Q(transport="openapi") & ~Q(openapi_url=""))
+                | (Q(transport__in=["streamable_http", "sse"]) & ~Q(url="")),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["visibility", "-created_at"], name="server_visible_newest"),
+            models.Index(fields=["source", "external_id"], name="server_external_id"),
+            models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
+            GinIndex(fields=["tags"], name="server_tags"),
+            GinIndex(fields=["search_vector"], name="server_words"),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+    def get_absolute_url(self) -> str:
+        return f"/servers/{self.slug}"
+
+
+class ToolQuerySet(models.QuerySet["Tool"]):
+    def present(self) -> "ToolQuerySet":
+        """Tools the server had when last seen."""
+        return self.filter(removed_at=None)
+
+    def usable(self) -> "ToolQuerySet":
+        """Tools a plan may call: present, enabled by their curator, and not changed behind the user's back."""
+        return self.present().filter(enabled=True, quarantined=False)
+
+    def authorised_by(self, user: "User | AnonymousUser") -> "ToolQuerySet":
+        """Usable tools of the servers this user connected, as far as the connection allows them."""
+        connections = Connection.objects.valid().filter(
+            Q(all_tools=True) | Q(tools__contains=[models.OuterRef("name")]),
+            user_id=user.pk,
+            server_id=models.OuterRef("server_id"),
+        )
+        visible = Server.objects.visible_to(user).values("pk")
+        return self.usable().filter(models.Exists(connections), server__in=visible)
+
+    def without_embedding(self) -> "ToolQuerySet":
+        return self.present().filter(embedding=None)
+
+
+class Tool(models.Model):
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="tools")
+    name = models.CharField(max_length=512)
+    title = models.CharField(max_length=512, blank=True)
+    description = models.TextField(blank=True)
+    input_schema = models.JSONField(default=dict)
+    output_schema = models.JSONField(null=True, blank=True)
+    annotations = models.JSONField(default=dict, blank=True)
+    schema_hash = models.CharField(max_length=64, help_text="sha256 of what a caller relies on: name, description, schemas")
+    content_hash = models.CharField(max_length=64, db_index=True, help_text="sha256 of the text that is embedded")
+    embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True)
+    search_text = models.TextField(blank=True, editable=False, help_text="name split into words, description, parameters")
+    search_vector = models.GeneratedField(
+        expression=SearchVector("search_text", config="english"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+    enabled = models.BooleanField(default=True)
+    quarantined = models.BooleanField(default=False, help_text="definition changed after somebody authorised it")
+    first_seen = models.DateTimeField(default=timezone.now)
+    last_changed = models.DateTimeField(default=timezone.now)
+    removed_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ToolQuerySet.as_manager()
+
+    class Meta:
+        db_table = "tools"
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["server", "name"], name="tool_name_is_unique_in_server")]
+        indexes = [
+            GinIndex(fields=["search_vector"], name="tool_words"),
+            HnswIndex(
+                name="tool_embedding",
+                fields=["embedding"],
+                m=16,
+                ef_construction=64,
+                opclasses=["vector_cosine_ops"],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_read_only(self) -> bool:
+        return self.annotations.get("readOnlyHint") is True
+
+
+class HealthCheck(models.Model):
+    """One test of a server's connection, whatever it found."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="healthchecks")
+    health = models.CharField(max_length=16, choices=Health)
+    detail = models.TextField(blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    protocol_version = models.CharField(max_length=32, blank=True)
+    server_name = models.CharField(max_length=255, blank=True)
+    server_version = models.CharField(max_length=255, blank=True)
+    tool_count = models.PositiveIntegerField(default=0)
+    model_count = models.PositiveIntegerField(default=0)
+    changes = models.JSONField(default=dict, blank=True, help_text="tool names: added, removed, changed")
+    checked_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "healthchecks"
+        ordering = ["-checked_at"]
+        indexes = [models.Index(fields=["server", "-checked_at"], name="healthcheck_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.server_id} {self.health} {self.checked_at:%Y-%m-%d %H:%M}"
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    def valid(self) -> "ConnectionQuerySet":
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+
+
+class Connection(models.Model):
+    """What one user has authorised on one server."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="connections")
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="connections")
+    all_tools = models.BooleanField(default=True)
+    tools = ArrayField(models.CharField(max_length=512), default=list, blank=True, help_text="names, unless all tools")
+    approval_default = models.CharField(max_length=8, choices=Policy, blank=True)
+    approval_tools = models.JSONField(default=dict, blank=True, help_text="tool name → policy")
+    credentials_encrypted = models.BinaryField(default=b"", editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ConnectionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "connections"
+        constraints = [models.UniqueConstraint(fields=["user", "server"], name="one_connection_per_user_and_server")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} → {self.server_id}"
+
+    def allows(self, tool_name: str) -> bool:
+        return self.all_tools or tool_name in self.tools
+
+    def policy_for(self, tool: Tool) -> Policy:
+        """The user's own word for this tool, else its default; where there is none, only read-only tools run unasked."""
+        chosen = self.approval_tools.get(tool.name) or self.approval_default
+        if chosen:
+            return Policy(chosen)
+        return Policy.AUTO if tool.is_read_only else Policy.ASK
+
+
+class SourceRecord(models.Model):
+    """What one catalogue says about a server, as it said it."""
+
+    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="source_records")
+    source = models.CharField(max_length=32)
+    external_id = models.CharField(max_length=512)
+    version = models.CharField(max_length=255, blank=True)
+    data = models.JSONField(default=dict)
+    content_hash = models.CharField(max_length=64)
+    removed_at = models.DateTimeField(null=True, blank=True)
+    fetched_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "source_records"
+        constraints = [models.UniqueConstraint(fields=["source", "external_id"], name="one_record_per_source_and_id")]
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.external_id}"
+
+
+class ImportRun(models.Model):
+    """One reading of a catalogue: when, how it went, what it counted."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        SUCCEEDED = "succeeded"
+        FAILED = "failed"
+
+    source = models.CharField(max_length=32)
+    status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING)
+    error = models.TextField(blank=True)
+    counts: Any = models.JSONField(default=dict, blank=True, help_text="created, updated, unchanged, removed, rejected")
+    rejected: Any = models.JSONField(default=list, blank=True, help_text="[{external_id, reason}], the first hundred")
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "import_runs"
+        ordering = ["-started_at"]
+        indexes = [models.Index(fields=["source", "-started_at"], name="import_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.status} {self.started_at:%Y-%m-%d %H:%M}"
