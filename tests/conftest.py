@@ -1,0 +1,168 @@
+"""The shared cast: people, an API client, toy MCP servers, a worker, and the whole product as a process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import django_rq
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from knox.models import AuthToken
+from redis import Redis
+from rest_framework.test import APIClient
+from rq import SimpleWorker
+
+from tests.stack import Stack, running_stack
+from tests.toys import Toy, running_toy
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create_user("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create_user("bob")
+
+
+@pytest.fixture
+def staff(db: None) -> User:
+    return User.objects.create_user("staff", is_staff=True)
+
+
+def client_of(user: User) -> APIClient:
+    """An API client that authenticates as this user by token."""
+    _, token = AuthToken.objects.create(user=user)
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Token {token}")
+    return client
+
+
+@pytest.fixture
+def api(alice: User) -> APIClient:
+    return client_of(alice)
+
+
+@pytest.fixture
+def bob_api(bob: User) -> APIClient:
+    return client_of(bob)
+
+
+@pytest.fixture
+def staff_api(staff: User) -> APIClient:
+    return client_of(staff)
+
+
+@pytest.fixture
+def web(alice: User) -> Client:
+    """A browser without JavaScript, signed in as alice."""
+    client = Client()
+    client.force_login(alice)
+    return client
+
+
+@pytest.fixture
+def redis() -> "Redis[bytes]":
+    return django_rq.get_connection("runs")
+
+
+@pytest.fixture(autouse=True)
+def _empty_redis() -> Iterator[None]:
+    """Queues, caches and limits of one test are not the next one's."""
+    yield
+    django_rq.get_connection("runs").flushdb()
+
+
+class WorkerByHand:
+    """Runs what is queued, in this process, until the queue is empty."""
+
+    def run(self, queue_name: str) -> None:
+        queue = django_rq.get_queue(queue_name)
+        SimpleWorker([queue], connection=queue.connection).work(burst=True, logging_level="WARNING")
+
+
+@pytest.fixture
+def worker() -> WorkerByHand:
+    return WorkerByHand()
+
+
+# Toy MCP servers (tests/servers), each started once for the session.
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Toy]]:
+    """`toy("text", "--transport", "sse")` starts tests/servers/text.py; it ends with the session."""
+    started: list[Toy] = []
+
+    def start(name: str, *arguments: str) -> Toy:
+        started.append(running_toy(name, *arguments))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+@pytest.fixture(scope="session")
+def toy_text(toy: Callable[..., Toy]) -> Toy:
+    return toy("text")
+
+
+toy_http = toy_text  # any server over streamable HTTP
+
+
+@pytest.fixture(scope="session")
+def toy_sse(toy: Callable[..., Toy]) -> Toy:
+    return toy("text", "--transport", "sse")
+
+
+@pytest.fixture
+def toy_files(toy: Callable[..., Toy], tmp_path: Path) -> Iterator[Toy]:
+    """A server over a folder of its own for each test, `toy_files.root`."""
+    server = running_toy("files", "--root", str(tmp_path))
+    server.root = tmp_path
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def toy_many(toy: Callable[..., Toy]) -> Toy:
+    return toy("many", "--tools", "250")
+
+
+@pytest.fixture(scope="session")
+def toy_auth(toy: Callable[..., Toy]) -> Toy:
+    return toy("auth", "--token", "sesame")
+
+
+@pytest.fixture(scope="session")
+def toy_notmcp(toy: Callable[..., Toy]) -> Toy:
+    return toy("notmcp")
+
+
+@pytest.fixture(scope="session")
+def toy_silent(toy: Callable[..., Toy]) -> Toy:
+    return toy("silent")
+
+
+@pytest.fixture
+def toy_changing() -> Iterator[Toy]:
+    server = running_toy("changing")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def llm() -> Iterator[Toy]:
+    """A scripted OpenAI-compatible server; `llm.url` is its base, `llm.script([...])` says what it answers."""
+    server = running_toy("llm")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """`manage.py up` as a process of its own: everything real, nothing shared with the test's database."""
+    with running_stack() as running:
+        yield running
