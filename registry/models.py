@@ -6,17 +6,23 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
-from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Func, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
-from pgvector.django import HnswIndex, VectorField
+from pgvector.django import HnswIndex, SparseVectorField, VectorField
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 EMBEDDING_DIMENSIONS = 384
+TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector of BM25 weights
+
+# Written by the database from `search_text` (functions of migration 0002), so that no writer can forget them.
+SEARCH_WORDS = Func(F("search_text"), function="search_words")
+BM25_WEIGHTS = Func(SEARCH_WORDS, function="bm25_weights")
+SEARCH_COLUMNS = ("search_text", "search_vector", "bm25", "embedding")
 
 
 class Health(models.TextChoices):
@@ -36,6 +42,13 @@ class Policy(models.TextChoices):
     AUTO = "auto"
     ASK = "ask"
     NEVER = "never"
+
+
+class LightManager(models.Manager[Any]):
+    """Rows without what only search reads: vectors would make every list ten times heavier."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().defer(*SEARCH_COLUMNS)
 
 
 class ServerQuerySet(models.QuerySet["Server"]):
@@ -126,14 +139,15 @@ class Server(models.Model):
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    content_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of the text that is embedded")
+    embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True, editable=False)
     search_text = models.TextField(blank=True, editable=False, help_text="words of name, description and tags, split")
-    search_vector = models.GeneratedField(
-        expression=SearchVector("search_text", config="english"),
-        output_field=SearchVectorField(),
-        db_persist=True,
+    search_vector = models.GeneratedField(expression=SEARCH_WORDS, output_field=SearchVectorField(), db_persist=True)
+    bm25 = models.GeneratedField(
+        expression=BM25_WEIGHTS, output_field=SparseVectorField(dimensions=TERM_SPACE), db_persist=True
     )
 
-    objects = ServerQuerySet.as_manager()
+    objects = LightManager.from_queryset(ServerQuerySet)()
 
     class Meta:
         db_table = "registries"
@@ -153,6 +167,13 @@ class Server(models.Model):
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
             GinIndex(fields=["tags"], name="server_tags"),
             GinIndex(fields=["search_vector"], name="server_words"),
+            HnswIndex(
+                name="server_embedding",
+                fields=["embedding"],
+                m=16,
+                ef_construction=64,
+                opclasses=["vector_cosine_ops"],
+            ),
         ]
 
     def __str__(self) -> str:
@@ -193,14 +214,17 @@ class Tool(models.Model):
     input_schema = models.JSONField(default=dict)
     output_schema = models.JSONField(null=True, blank=True)
     annotations = models.JSONField(default=dict, blank=True)
-    schema_hash = models.CharField(max_length=64, help_text="sha256 of what a caller relies on: name, description, schemas")
+    schema_hash = models.CharField(
+        max_length=64, help_text="sha256 of what a caller relies on: name, description, schemas"
+    )
     content_hash = models.CharField(max_length=64, db_index=True, help_text="sha256 of the text that is embedded")
     embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True)
-    search_text = models.TextField(blank=True, editable=False, help_text="name split into words, description, parameters")
-    search_vector = models.GeneratedField(
-        expression=SearchVector("search_text", config="english"),
-        output_field=SearchVectorField(),
-        db_persist=True,
+    search_text = models.TextField(
+        blank=True, editable=False, help_text="name split into words, description, parameters"
+    )
+    search_vector = models.GeneratedField(expression=SEARCH_WORDS, output_field=SearchVectorField(), db_persist=True)
+    bm25 = models.GeneratedField(
+        expression=BM25_WEIGHTS, output_field=SparseVectorField(dimensions=TERM_SPACE), db_persist=True
     )
     enabled = models.BooleanField(default=True)
     quarantined = models.BooleanField(default=False, help_text="definition changed after somebody authorised it")
@@ -208,7 +232,7 @@ class Tool(models.Model):
     last_changed = models.DateTimeField(default=timezone.now)
     removed_at = models.DateTimeField(null=True, blank=True)
 
-    objects = ToolQuerySet.as_manager()
+    objects = LightManager.from_queryset(ToolQuerySet)()
 
     class Meta:
         db_table = "tools"
