@@ -57,7 +57,7 @@ class RunQuerySet(OwnedQuerySet):
 
 
 class Run(models.Model):
-    """A plan being carried out, or a chat turn being planned. The journal (this row, tool_runs, run_events) is the truth."""
+    """A plan being carried out, or a chat turn being planned. This row, tool_runs and run_events are the truth."""
 
     class Kind(models.TextChoices):
         CHAT = "chat"
@@ -146,7 +146,7 @@ class ToolRun(models.Model):
     arguments = models.JSONField(default=dict, help_text="resolved once the step is ready, else as planned")
     status = models.CharField(max_length=20, choices=Status, default=Status.PENDING)
     attempt = models.PositiveIntegerField(default=1)
-    approval_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of tool schema and resolved arguments")
+    approval_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of tool and resolved arguments")
     approved_hash = models.CharField(max_length=64, blank=True, help_text="the hash a person approved")
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"

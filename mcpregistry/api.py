@@ -92,7 +92,7 @@ def check_storable(data: Any, depth: int = 0) -> None:
 
 
 class CursorPagination(pagination.CursorPagination):
-    """`{"results": […], "next": "url or null", "count": n}` with an opaque cursor; newest first unless the view says."""
+    """`{"results": […], "next": "url or null", "count": n}` with an opaque cursor; newest first by default."""
 
     page_size = 50
     max_page_size = 200

@@ -1,5 +1,6 @@
 """Settings of the project, read from the environment. Every name is described in docs/operating.md."""
 
+import contextlib
 import os
 import secrets
 from pathlib import Path
@@ -34,10 +35,8 @@ def kept_secret(path: Path) -> str:
         draft = path.with_suffix(f".{os.getpid()}")
         draft.touch(mode=0o600)
         draft.write_text(secrets.token_urlsafe(50))
-        try:
+        with contextlib.suppress(FileExistsError):
             os.link(draft, path)  # atomic: the first process wins, the others read its secret
-        except FileExistsError:
-            pass
         draft.unlink()
     return path.read_text()
 
@@ -222,9 +221,7 @@ OPENAI_MODEL = env("OPENAI_MODEL") or "gpt-4o"
 ANTHROPIC_API_KEY = env("ANTHROPIC_API_KEY")
 ANTHROPIC_BASE_URL = env("ANTHROPIC_BASE_URL") or None
 ANTHROPIC_MODEL = env("ANTHROPIC_MODEL") or "claude-opus-4-1"
-LLM_PROVIDER = env("LLM_PROVIDER") or (
-    "openai" if OPENAI_API_KEY else "anthropic" if ANTHROPIC_API_KEY else "offline"
-)
+LLM_PROVIDER = env("LLM_PROVIDER") or ("openai" if OPENAI_API_KEY else "anthropic" if ANTHROPIC_API_KEY else "offline")
 EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder; default: the packaged MiniLM
 
 # Catalogues
@@ -249,9 +246,7 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
-    "loggers": {
-        name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")
-    },
+    "loggers": {name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
 }
 
 # Browser security

@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
                 ('arguments', models.JSONField(default=dict, help_text='resolved once the step is ready, else as planned')),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('awaiting_approval', 'Awaiting Approval'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('skipped', 'Skipped'), ('cancelled', 'Cancelled'), ('unknown', 'Unknown')], default='pending', max_length=20)),
                 ('attempt', models.PositiveIntegerField(default=1)),
-                ('approval_hash', models.CharField(blank=True, help_text='sha256 of tool schema and resolved arguments', max_length=64)),
+                ('approval_hash', models.CharField(blank=True, help_text='sha256 of tool and resolved arguments', max_length=64)),
                 ('approved_hash', models.CharField(blank=True, help_text='the hash a person approved', max_length=64)),
                 ('result', models.JSONField(blank=True, help_text='{text, json, content, files, is_error}', null=True)),
                 ('error', models.JSONField(blank=True, help_text='{code, message}', null=True)),
