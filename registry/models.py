@@ -68,6 +68,11 @@ class ServerQuerySet(models.QuerySet["Server"]):
         except ValueError:
             return self.filter(slug=slug_or_id)
 
+    def called(self, name: str) -> "ServerQuerySet":
+        """Servers with exactly this name or slug, whatever the case."""
+        lower = name.strip().lower()
+        return self.alias(lower_name=Lower("name")).filter(Q(lower_name=lower) | Q(slug=lower))
+
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Annotate `connected`: has this user authorised the server?"""
         mine = Connection.objects.filter(server=models.OuterRef("pk"), user_id=user.pk)
@@ -165,6 +170,7 @@ class Server(models.Model):
             models.Index(fields=["visibility", "-created_at"], name="server_visible_newest"),
             models.Index(fields=["source", "external_id"], name="server_external_id"),
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
+            models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
             GinIndex(fields=["tags"], name="server_tags"),
             GinIndex(fields=["search_vector"], name="server_words"),
             HnswIndex(
@@ -313,7 +319,7 @@ class Connection(models.Model):
         return self.all_tools or tool_name in self.tools
 
     def policy_for(self, tool: Tool) -> Policy:
-        """The user's own word for this tool, else its default; where there is none, only read-only tools run unasked."""
+        """The user's word for this tool, else their default; where there is none, only read-only tools run unasked."""
         chosen = self.approval_tools.get(tool.name) or self.approval_default
         if chosen:
             return Policy(chosen)

@@ -9,6 +9,7 @@ import django.contrib.postgres.indexes
 import django.contrib.postgres.search
 import pgvector.django
 from django.db import migrations, models
+from django.db.models.functions import Lower
 
 FUNCTIONS = """
 CREATE FUNCTION search_words(value text) RETURNS tsvector LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -93,6 +94,15 @@ class Migration(migrations.Migration):
                 m=16,
                 ef_construction=64,
                 opclasses=["vector_cosine_ops"],
+            ),
+        ),
+        migrations.AddIndex(
+            "server",
+            models.Index(
+                django.contrib.postgres.indexes.OpClass(
+                    Lower("title"), name="text_pattern_ops"
+                ),
+                name="server_title_prefix",
             ),
         ),
     ]

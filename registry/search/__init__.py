@@ -1,0 +1,149 @@
+"""Hybrid search over servers and their tools: shared words (BM25) and meaning (cosine), fused by score.
+
+Callers see `search_servers`, `search_tools` and their results; how a score comes about is behind `scoring.fuse`.
+A search is a handful of bounded queries whatever the size of the registry, and says which mode answered.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import transaction
+
+from registry.filters import filter_servers
+from registry.models import SEARCH_COLUMNS, Server, ServerQuerySet, Tool, ToolQuerySet
+from registry.search import reasons
+from registry.search.candidates import Candidate, by_server, candidates, prepare_index
+from registry.search.query import Query, parse, words_of
+from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
+from registry.search.scoring import fuse
+from registry.search.suggestions import list_filter
+
+__all__ = ["SearchResult", "ServerHit", "ToolHit", "ToolSearchResult", "list_filter", "search_servers", "search_tools"]
+
+MAX_HITS = 100
+MATCHED_TOOLS = 5  # shown with a server
+MATCHED_TOOL_SHARE = 0.6  # of the server's best tool's score, to be shown
+BREADTH_BONUS = 0.1  # of the second-best text of a server, added to its best
+
+MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
+NO_EMBEDDINGS = "Nothing found has an embedding yet: only words are compared."
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """One server among the hits: its score and the candidates that earned it, best first."""
+
+    server_id: Any
+    score: float
+    tools: list[tuple[Any, float]]
+    cosine: float | None
+
+
+def search_servers(
+    q: str, *, user: User | AnonymousUser, filters: Mapping[str, str] | None = None, limit: int = 20
+) -> SearchResult:
+    """The servers this user may see and the filters let through, the best first. Without words: the newest."""
+    started = time.perf_counter()
+    limit = max(1, min(limit, MAX_HITS))
+    visible = filter_servers(Server.objects.visible_to(user), filters or {}, user)
+    if not words_of(q):
+        return _newest(q, visible, user, limit, started)
+    query = parse(q)
+    tools, servers = _server_candidates(query, visible)
+    ranked = _rank(tools, servers)
+    hits = _server_hits(query.text, ranked, visible.with_connection_of(user), limit)
+    mode, reason = _mode(query, [*tools, *servers])
+    return SearchResult(q, mode, reason, _ms_since(started), hits)
+
+
+def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchResult:
+    """The best of the given tools, each with its server loaded. Without words: by name."""
+    started = time.perf_counter()
+    limit = max(1, min(limit, MAX_HITS))
+    if not words_of(q):
+        first = tools.select_related("server").defer(*_heavy("", "server__"))[:limit]
+        return ToolSearchResult(
+            q, "lexical", reasons.NEWEST, _ms_since(started), [ToolHit(tool, 0.0) for tool in first]
+        )
+    query = parse(q)
+    with transaction.atomic():
+        prepare_index()
+        found = candidates(tools, query, server="server_id")
+    scores = dict(zip((one.pk for one in found), _fused(found), strict=True))
+    best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
+    loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)
+    mode, reason = _mode(query, found)
+    hits = [ToolHit(loaded[pk], round(scores[pk], 4)) for pk in best if pk in loaded]
+    return ToolSearchResult(q, mode, reason, _ms_since(started), hits)
+
+
+def _heavy(*prefixes: str) -> list[str]:
+    return [f"{prefix}{name}" for prefix in prefixes for name in SEARCH_COLUMNS]
+
+
+def _server_candidates(query: Query, visible: ServerQuerySet) -> tuple[list[Candidate], list[Candidate]]:
+    tools = Tool.objects.present().filter(server__in=visible.values("pk"))
+    with transaction.atomic():
+        prepare_index()
+        return candidates(tools, query, server="server_id"), candidates(visible, query, server="pk")
+
+
+def _fused(found: Sequence[Candidate]) -> list[float]:
+    return fuse([one.bm25 for one in found], [one.cosine for one in found])
+
+
+def _rank(tools: list[Candidate], servers: list[Candidate]) -> list[_Ranked]:
+    """Tools and servers are scored on one scale; a server counts as its best text, and a little for the next."""
+    found = [*tools, *servers]
+    scores = _fused(found)
+    ranked = []
+    for server_id, positions in by_server(found).items():
+        positions.sort(key=lambda position: -scores[position])
+        best = scores[positions[0]]
+        second = scores[positions[1]] if len(positions) > 1 else 0.0
+        own_tools = [(found[position].pk, scores[position]) for position in positions if position < len(tools)]
+        cosines = [cosine for position in positions if (cosine := found[position].cosine) is not None]
+        score = best + BREADTH_BONUS * max(0.0, second)
+        ranked.append(_Ranked(server_id, score, own_tools, max(cosines, default=None)))
+    return sorted(ranked, key=lambda one: -one.score)
+
+
+def _server_hits(q: str, ranked: list[_Ranked], visible: ServerQuerySet, limit: int) -> list[ServerHit]:
+    """The best, and before them any server that is called exactly what was typed."""
+    words = words_of(q)
+    exact = set(visible.called(q).values_list("pk", flat=True)[:limit])
+    known = {one.server_id for one in ranked}
+    ordered = sorted(ranked, key=lambda one: one.server_id not in exact)
+    missing = [_Ranked(server_id, 0.0, [], None) for server_id in exact - known]
+    chosen = [*missing, *ordered][:limit]
+    servers = visible.in_bulk([one.server_id for one in chosen])
+    tools = Tool.objects.in_bulk([pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]])
+    return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen if one.server_id in servers]
+
+
+def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, Tool], words: list[str]) -> ServerHit:
+    shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
+    least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
+    matched = [MatchedTool(tool.name, tool.description, round(score, 4)) for tool, score in shown if score >= least]
+    return ServerHit(server, round(one.score, 4), matched, reasons.why(server, matched, words, one.cosine))
+
+
+def _newest(q: str, visible: ServerQuerySet, user: User | AnonymousUser, limit: int, started: float) -> SearchResult:
+    newest = visible.with_connection_of(user).order_by("-created_at", "-id")[:limit]
+    hits = [ServerHit(server, 0.0, [], reasons.NEWEST) for server in newest]
+    return SearchResult(q, "lexical", reasons.NEWEST, _ms_since(started), hits)
+
+
+def _mode(query: Query, found: Sequence[Candidate]) -> tuple[Mode, str | None]:
+    if query.vector is None:
+        return "lexical", MODEL_LOADING
+    if found and all(one.cosine is None for one in found):
+        return "lexical", NO_EMBEDDINGS
+    return "hybrid", None
+
+
+def _ms_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)

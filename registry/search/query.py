@@ -1,0 +1,111 @@
+"""What a user typed, as stemmed terms with the rarity of each."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.contrib.postgres.search import SearchQuery
+from django.db import connection
+from pgvector import SparseVector
+
+from registry.embeddings import embed_query, split_words, storable
+from registry.models import TERM_SPACE
+
+MAX_QUERY_CHARACTERS = 2_000
+MAX_LEXICAL_ROWS = 5_000  # rows whose BM25 is computed for one query
+MAX_COMPLETIONS = 8
+
+# The stems of the text; where the last one is in no row yet, the words it may become, the commonest first.
+TERMS_SQL = """
+WITH typed AS (
+    SELECT lexeme, max(position) OVER () = position AS is_last
+    FROM unnest(search_words(%(text)s)) AS word (lexeme, positions, weights), unnest(positions[1:1]) AS position
+), known AS (
+    SELECT lexeme, is_last, documents FROM typed LEFT JOIN search_terms ON word = lexeme
+), completions AS (
+    SELECT word, search_terms.documents FROM known JOIN search_terms ON starts_with(word, lexeme)
+    WHERE is_last AND known.documents IS NULL AND NOT %(ended)s
+    ORDER BY 2 DESC LIMIT %(completions)s
+)
+SELECT lexeme, term_dimension(lexeme), coalesce(documents, 0), is_last AND NOT %(ended)s FROM known
+UNION ALL SELECT word, term_dimension(word), documents, false FROM completions
+UNION ALL SELECT '', 0, documents, false FROM search_terms WHERE word = ''
+"""
+
+
+class Lexemes(SearchQuery):
+    """A tsquery of stems as they are stored: nothing is parsed or stemmed again."""
+
+    template = "%(expressions)s::tsquery"
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    lexeme: str
+    dimension: int
+    documents: int
+    is_open: bool = False  # the last word, perhaps not typed to its end
+
+    @property
+    def as_tsquery(self) -> str:
+        quoted = self.lexeme.replace("\\", "\\\\").replace("'", "''")
+        return f"'{quoted}':*" if self.is_open and not self.documents else f"'{quoted}'"
+
+
+@dataclass(frozen=True)
+class Query:
+    text: str
+    terms: tuple[Term, ...]
+    documents: int
+    vector: list[float] | None
+
+    @cached_property
+    def selective(self) -> tuple[Term, ...]:
+        """The rarest terms, as many as together match a bounded number of rows: they find, all of them score."""
+        chosen: list[Term] = []
+        rows = 0
+        for term in sorted(self.terms, key=lambda term: term.documents):
+            rows += term.documents
+            if rows > MAX_LEXICAL_ROWS and any(earlier.documents for earlier in chosen):
+                break
+            chosen.append(term)
+        return tuple(chosen)
+
+    @property
+    def is_common(self) -> bool:
+        """Does even the rarest term match more rows than are scored?"""
+        return sum(term.documents for term in self.selective) > MAX_LEXICAL_ROWS
+
+    @property
+    def any_term(self) -> Lexemes:
+        return Lexemes(" | ".join(term.as_tsquery for term in self.selective), search_type="raw")
+
+    @property
+    def weights(self) -> SparseVector:
+        """Inverse document frequency by dimension: its inner product with a row's `bm25` is the row's BM25 score."""
+        return SparseVector({term.dimension - 1: self._rarity(term) for term in self.terms}, TERM_SPACE)
+
+    def _rarity(self, term: Term) -> float:
+        documents = min(term.documents, self.documents)
+        return math.log(1 + (self.documents - documents + 0.5) / (documents + 0.5))
+
+
+def words_of(text: str) -> list[str]:
+    """The words a user typed, lower case."""
+    return split_words(storable(text)).lower().split()
+
+
+def parse(text: str) -> Query:
+    """One small query for the rarity of the terms; the vector is None where the model is not loaded."""
+    text = storable(text).strip()[:MAX_QUERY_CHARACTERS]
+    ended = bool(text) and not text[-1].isalnum()
+    parameters = {"text": f"{text} {split_words(text)}", "ended": ended, "completions": MAX_COMPLETIONS}
+    with connection.cursor() as cursor:
+        cursor.execute(TERMS_SQL, parameters)
+        rows = [Term(*row) for row in cursor.fetchall()]
+    return Query(
+        text=text,
+        terms=tuple(term for term in rows if term.lexeme),
+        documents=next((term.documents for term in rows if not term.lexeme), 0),
+        vector=embed_query(text),
+    )
