@@ -17,10 +17,10 @@ def needs_services(arguments: list[str]) -> bool:
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
-    if not needs_services(sys.argv[1:]):
+    own_postgres, own_redis = not os.environ.get("DATABASE_URL"), not os.environ.get("REDIS_URL")
+    if not needs_services(sys.argv[1:]) or not (own_postgres or own_redis):
         execute_from_command_line(sys.argv)
         return
-    own_postgres, own_redis = not os.environ.get("DATABASE_URL"), not os.environ.get("REDIS_URL")
     try:
         with embedded.services(settings.DATA_DIR, postgres=own_postgres, redis=own_redis):
             execute_from_command_line(sys.argv)

@@ -1,4 +1,4 @@
-"""What every part of the HTTP API shares: one error shape, cursor pagination, strict JSON, optional slashes."""
+"""What every part of the HTTP API shares: one error shape, cursor pagination, optional slashes."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -8,11 +8,9 @@ from django.core.exceptions import PermissionDenied, RequestDataTooBig, Suspicio
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import is_valid_path
 from rest_framework import exceptions, pagination
-from rest_framework.parsers import JSONParser
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
-MAX_JSON_DEPTH = 100
 API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz")
 STATUS_CODES = {
     400: "bad_request",
@@ -61,34 +59,6 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
 def code_of(error: exceptions.APIException, status: int) -> str:
     codes = error.get_codes()
     return codes if isinstance(codes, str) else "invalid" if status == 400 else STATUS_CODES.get(status, "error")
-
-
-class StrictJSONParser(JSONParser):
-    """JSON as Postgres can store it: no NUL, no lone surrogates, no NaN, a bounded depth."""
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        try:
-            data = super().parse(stream, media_type, parser_context)
-        except RecursionError as error:
-            raise exceptions.ParseError("The JSON is nested too deeply.") from error
-        check_storable(data)
-        return data
-
-
-def check_storable(data: Any, depth: int = 0) -> None:
-    """Raise ParseError for what JSON allows and the database does not."""
-    if depth > MAX_JSON_DEPTH:
-        raise exceptions.ParseError(f"The JSON is nested deeper than {MAX_JSON_DEPTH} levels.")
-    if isinstance(data, str):
-        if "\x00" in data or any(0xD800 <= ord(char) <= 0xDFFF for char in data):
-            raise exceptions.ParseError("Text must not hold NUL characters or lone surrogates.")
-    elif isinstance(data, dict):
-        for name, value in data.items():
-            check_storable(name, depth + 1)
-            check_storable(value, depth + 1)
-    elif isinstance(data, list):
-        for value in data:
-            check_storable(value, depth + 1)
 
 
 class CursorPagination(pagination.CursorPagination):

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from django_rq import get_connection, get_queue
 from redis import Redis, RedisError
 from rq import Worker
+from rq.worker import BaseWorker
 
 Check = dict[str, Any]
 
@@ -63,7 +64,7 @@ def queue_state(name: str) -> dict[str, int]:
     return {"workers": len(live_workers(queue.connection, name)), "waiting": queue.count}
 
 
-def live_workers(connection: "Redis[bytes]", queue_name: str) -> list[Worker]:
+def live_workers(connection: Redis, queue_name: str) -> list[BaseWorker]:
     """Workers of a queue, without those that died on this machine and could not sign off."""
     workers = Worker.all(connection=connection, queue=get_queue(queue_name))
     here = socket.gethostname()

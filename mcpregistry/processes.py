@@ -5,7 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 
 import psutil
 
@@ -52,9 +53,9 @@ def stop(process: subprocess.Popen[bytes], signals: Iterable[signal.Signals], pa
     process.wait()
 
 
-def sweep(patience_s: float = 2) -> None:
-    """End every descendant of this process: politely, then by force."""
-    left = psutil.Process().children(recursive=True)
+def sweep(spared: Collection[int] = (), patience_s: float = 2) -> None:
+    """End every descendant of this process, politely, then by force; spare the process ids given and what is below."""
+    left = descendants(spared)
     for process in left:
         _signal(process, signal.SIGTERM)
     _, stubborn = psutil.wait_procs(left, timeout=patience_s)
@@ -63,8 +64,25 @@ def sweep(patience_s: float = 2) -> None:
     psutil.wait_procs(stubborn, timeout=patience_s)
 
 
-def _signal(process: psutil.Process, signum: signal.Signals) -> None:
+def descendants(spared: Collection[int]) -> list[psutil.Process]:
+    children = [child for child in psutil.Process().children() if child.pid not in spared]
+    return [process for child in children for process in [child, *_below(child)]]
+
+
+def reap_adopted(known: Collection[int]) -> None:
+    """Take note of adopted orphans that ended, so that they do not stay as zombies; `known` have their own Popen."""
+    for child in psutil.Process().children():
+        if child.pid not in known and child.is_running() and child.status() == psutil.STATUS_ZOMBIE:
+            os.waitpid(child.pid, os.WNOHANG)
+
+
+def _below(process: psutil.Process) -> list[psutil.Process]:
     try:
-        process.send_signal(signum)
+        return list(process.children(recursive=True))
     except psutil.NoSuchProcess:
-        return
+        return []
+
+
+def _signal(process: psutil.Process, signum: signal.Signals) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.send_signal(signum)

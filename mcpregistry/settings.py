@@ -142,6 +142,8 @@ RQ_QUEUES = {
     "catalogue": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600},  # imports and embeddings; keeps the embedding model
 }
 RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
+# Periodic jobs, for example {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 60} (seconds).
+RQ_CRON: list[dict[str, Any]] = []
 
 # Accounts
 AUTHENTICATION_BACKENDS = [
@@ -172,7 +174,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["mcpregistry.api.StrictJSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["mcpregistry.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "mcpregistry.api.CursorPagination",
     "EXCEPTION_HANDLER": "mcpregistry.api.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",

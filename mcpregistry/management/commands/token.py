@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError
 from knox.models import AuthToken
 
 
@@ -28,7 +29,10 @@ class Command(BaseCommand):
 
 
 def find_user(username: str, *, create: bool) -> User:
-    user = User.objects.filter(username=username).first()
+    try:
+        user = User.objects.filter(username=username).first()
+    except ProgrammingError as error:
+        raise CommandError("The database is empty yet: run `make run` once, or `manage.py migrate`.") from error
     if user is None and create:
         user = User.objects.create_user(username)
     if user is None:

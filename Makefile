@@ -1,0 +1,70 @@
+# make run    start everything and print the address; Ctrl-C stops it
+# make test   lint, then every test
+# make lint | bench | lock | clean
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# A stamp's name holds the checksum of what it stands for: touching a file installs nothing, changing one does.
+SUM = $(firstword $(shell cat $(1) | cksum))
+RUN_STAMP := $(VENV)/.installed-run-$(call SUM,requirements.txt constraints.txt)
+DEV_STAMP := $(VENV)/.installed-dev-$(call SUM,requirements.txt requirements-dev.txt constraints.txt)
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.PHONY: help run test lint pytest bench lock clean
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+run: $(RUN_STAMP)
+	@$(BIN)/python manage.py up
+
+test: lint pytest
+
+pytest: $(DEV_STAMP)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(DEV_STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/djlint --quiet --check --lint templates
+	$(BIN)/mypy
+
+bench: $(DEV_STAMP)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Resolve the direct pins again and write down what they bring along.
+lock: $(BIN)/python
+	$(PIP) install --upgrade -r requirements-dev.txt
+	{ echo "# What the pinned requirements bring along, as resolved together. Written by \`make lock\`."; \
+	  $(BIN)/python -m pip freeze --exclude pip --exclude setuptools; } > constraints.txt
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache test-results
+
+$(BIN)/python:
+	@for name in python3.13 python3.12 python3.11 python3; do \
+	  if command -v $$name > /dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	    echo "Making $(VENV) with $$name"; \
+	    exec $$name -m venv $(VENV); \
+	  fi; \
+	done; \
+	echo "Python 3.11 or newer is needed, with its venv module. Install it, then run make again." >&2; exit 1
+
+$(RUN_STAMP): | $(BIN)/python
+	@echo "Installing the pinned requirements (once, about a minute)"
+	@rm -f $(VENV)/.installed-*
+	@$(PIP) install -r requirements.txt -c constraints.txt
+	@touch $@
+
+$(DEV_STAMP): | $(BIN)/python
+	@echo "Installing the pinned requirements for tests (once, about a minute)"
+	@rm -f $(VENV)/.installed-*
+	@$(PIP) install -r requirements-dev.txt -c constraints.txt
+	@touch $@ $(RUN_STAMP)

@@ -1,0 +1,187 @@
+"""`make run`: everything the product needs, in one terminal, until Ctrl-C."""
+
+import os
+import secrets
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from mcpregistry import demo, embedded
+from mcpregistry.accounts import sign_in_path
+from mcpregistry.supervisor import Program, Supervisor, command
+
+READY_TIMEOUT_S = 120
+WEB_DATABASE_POOL = 20  # connections of the web process
+WORKER_TTL_S = 60  # a worker that says nothing for so long counts as dead
+FORKING = "mcpregistry.workers.ForkingWorker"
+KEEPING = "mcpregistry.workers.KeepingWorker"
+SEVERAL = {"runs": FORKING, "probes": FORKING, "chat": KEEPING}  # queues with WORKERS workers each
+
+
+class Command(BaseCommand):
+    help = "Start everything: Postgres and Redis unless their URLs are set, the web server and the workers."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        started_at = time.monotonic()
+        host, port = os.environ.get("HOST") or "127.0.0.1", port_number()
+        check_port_is_free(host, port)
+        supervisor = Supervisor()
+        try:
+            start_services(supervisor)
+            secret = prepare()
+            start_programs(supervisor, host, port)
+            if wait_until_ready(supervisor, address(host, port)):
+                self.stdout.write(welcome(address(host, port), secret, time.monotonic() - started_at))
+                supervisor.run()
+        except embedded.EmbeddedError as error:
+            raise CommandError(str(error)) from error
+        finally:
+            supervisor.stop()
+
+
+def port_number() -> int:
+    text = os.environ.get("PORT") or "8000"
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise CommandError(f"PORT must be a number from 1 to 65535, not {text!r}.")
+    return int(text)
+
+
+def worker_count() -> int:
+    text = os.environ.get("WORKERS") or "2"
+    if not text.isdigit() or not int(text):
+        raise CommandError(f"WORKERS must be a number from 1 on, not {text!r}.")
+    return int(text)
+
+
+def check_port_is_free(host: str, port: int) -> None:
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}. Set PORT to a free one.") from error
+
+
+def address(host: str, port: int) -> str:
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+def start_services(supervisor: Supervisor) -> None:
+    """Postgres and Redis, where no URL says that they are elsewhere."""
+    data_dir = settings.DATA_DIR
+    if not os.environ.get("DATABASE_URL"):
+        supervisor.add(
+            Program(
+                "postgres",
+                lambda: embedded.start_postgres(data_dir),
+                lambda: embedded.postgres_answers(data_dir),
+                embedded.stop_postgres,
+            )
+        )
+    if not os.environ.get("REDIS_URL"):
+        supervisor.add(
+            Program(
+                "redis",
+                lambda: embedded.start_redis(data_dir),
+                lambda: embedded.redis_answers(data_dir),
+                embedded.stop_redis,
+            )
+        )
+
+
+def prepare() -> str:
+    """Migrate, make the first superuser, register the demo servers. The superuser's password when it is new."""
+    settings.STATIC_ROOT.mkdir(exist_ok=True)  # whitenoise warns where it is missing
+    call_command("migrate", verbosity=0, interactive=False)
+    password = make_first_superuser()
+    demo.register(User.objects.filter(is_superuser=True).earliest("pk"))
+    return password
+
+
+def make_first_superuser() -> str:
+    if User.objects.filter(is_superuser=True).exists():
+        return ""
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser("admin", password=password)
+    return password
+
+
+def start_programs(supervisor: Supervisor, host: str, port: int) -> None:
+    connections.close_all()
+    environment = os.environ | {
+        "DATABASE_URL": settings.DATABASE_URL,
+        "REDIS_URL": settings.REDIS_URL,
+        "DATA_DIR": str(settings.DATA_DIR),
+        "PYTHONUNBUFFERED": "1",
+        "TQDM_DISABLE": "1",
+    }
+    web = [
+        "-m",
+        "daphne",
+        "-v",
+        "0",
+        "-b",
+        host,
+        "-p",
+        str(port),
+        settings.ASGI_APPLICATION.replace(".application", ":application"),
+    ]
+    supervisor.add(command("web", [sys.executable, *web], environment | {"DATABASE_POOL": str(WEB_DATABASE_POOL)}))
+    for name, arguments in worker_commands().items():
+        supervisor.add(command(name, [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments], environment))
+
+
+def worker_commands() -> dict[str, list[str]]:
+    """Arguments of manage.py by the name of the process: one queue a worker."""
+    several = range(1, worker_count() + 1)
+    workers = {f"{queue}-{number}": (queue, kind) for queue, kind in SEVERAL.items() for number in several}
+    workers |= {"catalogue": ("catalogue", KEEPING)}
+    ttl = str(WORKER_TTL_S)
+    commands = {
+        name: ["rqworker", queue, "--worker-class", kind, "--worker-ttl", ttl, "--verbosity", "0"]
+        for name, (queue, kind) in workers.items()
+    }
+    if settings.RQ_CRON:
+        commands["cron"] = ["rqcron", "mcpregistry.cron", "--logging-level", "WARNING"]
+    return commands
+
+
+def wait_until_ready(supervisor: Supervisor, base: str) -> bool:
+    """True once /healthz says ok; False when somebody asked to stop before."""
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not supervisor.stop_requests:
+        supervisor.tick()
+        if is_healthy(base):
+            return True
+        if time.monotonic() > deadline:
+            raise CommandError(f"{base}/healthz did not say ok within {READY_TIMEOUT_S} s; the lines above say why.")
+    return False
+
+
+def is_healthy(base: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{base}/healthz", timeout=5):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def welcome(base: str, password: str, took_s: float) -> str:
+    admin = User.objects.filter(is_superuser=True).earliest("pk")
+    rows = {"Address": f"{base}/", "Sign in": f"{base}{sign_in_path(admin)}  (works once)"}
+    if password:
+        rows["Password"] = f"{password}  (of user {admin.username}; shown only this time)"
+    rows |= {"Data": str(settings.DATA_DIR), "Stop": "Ctrl-C"}
+    connections.close_all()
+    lines = "\n".join(f"  {name:<10}{value}" for name, value in rows.items())
+    return f"\nMCP Registry is ready after {took_s:.1f} s.\n\n{lines}\n"
