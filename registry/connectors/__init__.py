@@ -1,0 +1,32 @@
+"""Reach a server: one file a kind, one line a transport in CONNECTORS."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from django.conf import settings
+
+from registry.connectors import mcp
+from registry.connectors.base import CallResult, ConnectorError, Introspection, Session, Target, ToolDefinition
+from registry.models import Server
+
+CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] = {
+    Server.Transport.STREAMABLE_HTTP: mcp.connect,
+    Server.Transport.SSE: mcp.connect,
+    Server.Transport.STDIO: mcp.connect,
+}
+
+
+@asynccontextmanager
+async def connect(server: Server, credentials: Mapping[str, str]) -> AsyncIterator[Session]:
+    """A session with the server, entered and left in the same task. Raises ConnectorError only."""
+    if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
+        raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
+    connector = CONNECTORS.get(server.transport)
+    if connector is None:
+        kind = server.get_transport_display() or "no address"
+        raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
+    async with connector(Target.of(server, credentials)) as session:
+        yield session
+
+
+__all__ = ["CallResult", "ConnectorError", "Introspection", "Session", "Target", "ToolDefinition", "connect"]

@@ -1,0 +1,97 @@
+"""What every connector speaks: the words in which a server is described, called, and fails."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from registry.models import Server
+
+Progress = Callable[[float, float | None, str], Awaitable[None]]  # done, total, message
+
+
+class ConnectorError(Exception):
+    """A server could not be reached, or did not do what it was asked.
+
+    `code` is one of needs_auth, wrong_transport, not_mcp, unreachable, timeout, blocked, protocol, tool_not_found,
+    too_large, unsupported. `message` is a sentence a person can act on. `sent` is False when the request certainly
+    had no effect on the server, so that asking again is safe. `http_status` is the last one seen, if any.
+    """
+
+    def __init__(self, code: str, message: str, *, sent: bool = False, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.sent = sent
+        self.http_status = http_status
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool as the server declares it; every text can be stored."""
+
+    name: str
+    title: str
+    description: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None
+    annotations: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Introspection:
+    """Who a server says it is and what it offers. `problems` are sentences about tools left out."""
+
+    protocol_version: str
+    server_name: str
+    server_version: str
+    tools: list[ToolDefinition]
+    problems: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """`content` holds MCP content blocks as JSON (`{"type": "text", "text": …}`)."""
+
+    content: list[dict[str, Any]]
+    structured: Any | None
+    is_error: bool
+
+
+class Session(Protocol):
+    """An open connection to one server. Calls may run at the same time; all of them raise ConnectorError only."""
+
+    async def introspect(self) -> Introspection: ...
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None = None
+    ) -> CallResult: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a server is and what it must be told to let us in."""
+
+    transport: str
+    url: str = ""
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":
+        """Credentials are environment variables of a command and headers of an address."""
+        if server.transport == Server.Transport.STDIO:
+            env = {**server.env, **credentials}
+            return cls(server.transport, command=server.command, args=tuple(server.args), env=env)
+        return cls(server.transport, url=server.url, headers=headers_of(server, credentials))
+
+
+def headers_of(server: Server, credentials: Mapping[str, str]) -> dict[str, str]:
+    """A bare bearer token becomes `Bearer TOKEN`; everything else is sent as it was given."""
+    headers = dict(credentials)
+    for name, value in credentials.items():
+        bare = name.lower() == "authorization" and " " not in value.strip()
+        if bare and server.auth_type in {Server.AuthType.BEARER, Server.AuthType.OAUTH2}:
+            headers[name] = f"Bearer {value.strip()}"
+    return headers

@@ -1,0 +1,120 @@
+"""The HTTP transport under a session: records what came back, so that an error can be told as it was.
+
+The SDK turns 401, 403 and 500 into one error and lets a broken connection take the whole session down. Here every
+request keeps an `Exchange`, failures become an answer the SDK understands, and no body is larger than we allow.
+"""
+
+from collections.abc import AsyncIterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+import httpx2
+
+from registry.outbound import GuardedTransport, OutboundRefused
+
+MAX_BODY_BYTES = 10_000_000
+FAILED = 502  # what the SDK is told when there was no answer
+
+
+class BodyRefused(Exception):
+    """A body that is too large or compressed; the message says which."""
+
+
+@dataclass
+class Exchange:
+    """What happened to one request, or while connecting to the last of several."""
+
+    sent: bool = False
+    status: int | None = None
+    content_type: str = ""
+    challenge: str = ""
+    location: str = ""
+    failure: Exception | None = None
+    waiting: anyio.CancelScope | None = None  # cancelled when no answer can come any more
+
+    async def trace(self, event: str, info: dict[str, Any]) -> None:
+        """httpcore2's trace: from the first header on the server may have seen the request."""
+        if event.endswith("send_request_headers.started"):
+            self.sent = True
+
+    def answered(self, response: httpx2.Response) -> None:
+        self.failure = None
+        self.status = response.status_code
+        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.challenge = response.headers.get("www-authenticate", "")
+        self.location = response.headers.get("location", "")
+        if response.is_error:
+            self.give_up()
+
+    def failed(self, error: Exception) -> None:
+        self.failure = error
+        self.give_up()
+
+    def give_up(self) -> None:
+        if self.waiting is not None:
+            self.waiting.cancel()
+
+
+# The exchange of the call that runs in this context; the SDK carries the context into its sending tasks.
+current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", default=None)
+
+
+class RecordingTransport(httpx2.AsyncBaseTransport):
+    def __init__(self, *, streams_events: bool) -> None:
+        self.inner = GuardedTransport()
+        self.connecting = Exchange()
+        self.streams_events = streams_events
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        exchange = self._exchange_of(request)
+        request.extensions = {**request.extensions, "trace": exchange.trace}
+        try:
+            response = await self.inner.handle_async_request(request)
+        except (httpx2.TransportError, OutboundRefused) as error:
+            exchange.failed(error)
+            return httpx2.Response(FAILED, request=request)
+        exchange.answered(response)
+        if encoding := response.headers.get("content-encoding", "identity").lower().replace("identity", ""):
+            exchange.failed(BodyRefused(f"The server sent a body compressed with {encoding[:40]}, unasked."))
+            await response.aclose()
+            return httpx2.Response(FAILED, request=request)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        is_endless = request.method == "GET" and exchange.content_type == "text/event-stream"
+        response.stream = RecordedStream(response.stream, exchange, None if is_endless else MAX_BODY_BYTES)
+        return response
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    def _exchange_of(self, request: httpx2.Request) -> Exchange:
+        """A side channel (the optional GET stream of streamable HTTP, the closing DELETE) is nobody's news."""
+        if request.method == "POST" or (request.method == "GET" and self.streams_events):
+            return current_exchange.get() or self.connecting
+        return Exchange()
+
+
+class RecordedStream(httpx2.AsyncByteStream):
+    """A body that ends early, and says why in its exchange, instead of raising or growing without end."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, exchange: Exchange, limit_bytes: int | None) -> None:
+        self.inner = inner
+        self.exchange = exchange
+        self.limit_bytes = limit_bytes
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        count = 0
+        try:
+            async for part in self.inner:
+                count += len(part)
+                if self.limit_bytes is not None and count > self.limit_bytes:
+                    megabytes = self.limit_bytes // 1_000_000
+                    self.exchange.failed(BodyRefused(f"The server's answer is larger than {megabytes} MB."))
+                    return
+                yield part
+        except httpx2.TransportError as error:
+            self.exchange.failed(error)
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

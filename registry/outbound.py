@@ -1,0 +1,183 @@
+"""The only door to addresses a user typed: what may be reached is decided here, and nowhere twice.
+
+A name is resolved once, every answer is checked, and the socket connects to a checked literal address, so a name that
+answers differently the second time gains nothing. No proxy and no other setting comes from the environment.
+"""
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpcore2
+import httpx2
+from django.conf import settings
+from ssrfguard import DEFAULT_DENIED, Address, AddressTable, Block, Policy, Reach, SSRFGuardError, Target, resolve
+
+CONNECT_TIMEOUT_S = 10.0
+WRITE_TIMEOUT_S = 30.0
+MAX_ADDRESSES_TRIED = 4
+RESOLVER_THREADS = 16
+IPV4_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
+ALSO_DENIED = (
+    Block(IPV4_MAPPED, "IPv4-mapped address", "RFC4291", Reach.DENIED),
+    Block(ipaddress.ip_network("168.63.129.16/32"), "Azure's platform address", "Azure", Reach.DENIED),
+)
+
+
+ANYWHERE = ("0.0.0.0/0", "::/0")
+HOW_TO_ALLOW = "Whoever runs this registry can permit it in OUTBOUND_ALLOW."
+
+
+class OutboundRefused(Exception):
+    """The address may not be reached. The message is a sentence for the person who typed it."""
+
+
+def check_url(url: str) -> None:
+    """Refuse at once what can be refused without asking DNS: scheme, user-info, literal addresses, odd spellings.
+
+    Raises OutboundRefused. Passing is not a permission: the connection checks what a name resolves to.
+    """
+    _target_of(url)
+
+
+def client(
+    *, headers: Mapping[str, str] | None = None, transport: httpx2.AsyncBaseTransport | None = None
+) -> httpx2.AsyncClient:
+    """An HTTP client that reaches only permitted addresses, follows no redirect and takes nothing from the environment.
+
+    Reading has no time-out of its own: whoever calls bounds the whole operation.
+    """
+    timeout = httpx2.Timeout(CONNECT_TIMEOUT_S, read=None, write=WRITE_TIMEOUT_S)
+    return httpx2.AsyncClient(
+        headers={"accept-encoding": "identity"} | dict(headers or {}),
+        transport=transport or GuardedTransport(),
+        timeout=timeout,
+        trust_env=False,
+        follow_redirects=False,
+    )
+
+
+class GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Opens connections to addresses the policy permits, and to no others."""
+
+    def __init__(self) -> None:
+        self.inner = httpcore2.AnyIOBackend()
+        self.threads = anyio.CapacityLimiter(RESOLVER_THREADS)
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        """Raises OutboundRefused, or httpcore2's ConnectError and ConnectTimeout."""
+        error: httpcore2.ConnectError | httpcore2.ConnectTimeout | None = None
+        for address in (await self._resolve(host, port, timeout))[:MAX_ADDRESSES_TRIED]:
+            try:
+                return await self.inner.connect_tcp(str(address.ip), port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as failed:
+                error = failed
+        raise error or httpcore2.ConnectError(f"{host} has no address")
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore2.AsyncNetworkStream:
+        raise OutboundRefused("Sockets of this machine may not be reached.")
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    async def _resolve(self, host: str, port: int, timeout: float | None) -> tuple[Address, ...]:
+        try:
+            with anyio.fail_after(timeout):
+                return await anyio.to_thread.run_sync(
+                    permitted_addresses, host, port, limiter=self.threads, abandon_on_cancel=True
+                )
+        except TimeoutError as error:
+            raise httpcore2.ConnectTimeout(f"looking up {host} took longer than {timeout} s") from error
+        except socket.gaierror as error:
+            raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from error
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """httpx2's transport over connections of GuardedBackend."""
+
+    def __init__(self) -> None:
+        certificates = _certificates()
+        super().__init__(verify=certificates, trust_env=False)
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=certificates,
+            max_connections=100,
+            max_keepalive_connections=20,
+            keepalive_expiry=5.0,
+            network_backend=GuardedBackend(),
+        )
+
+
+@lru_cache(maxsize=1)
+def _certificates() -> ssl.SSLContext:
+    """The authorities this machine trusts: SSL_CERT_FILE and SSL_CERT_DIR are the operator's word, not a user's."""
+    return httpx2.create_ssl_context(trust_env=True)
+
+
+def permitted_addresses(host: str, port: int) -> tuple[Address, ...]:
+    """One look-up, every answer checked; blocks on DNS. Raises OutboundRefused or socket.gaierror."""
+    literal = f"[{host}]" if ":" in host else host
+    target = _target_of(f"https://{literal}:{port}/", called=host)
+    try:
+        return resolve(target, policy=_policy_of_host(target.host))
+    except SSRFGuardError as refused:
+        raise OutboundRefused(_sentence(host, refused)) from refused
+
+
+def _target_of(url: str, called: str = "") -> Target:
+    try:
+        target = _policy_for(ANYWHERE).check_url(url)  # its spelling
+        policy = _policy_of_host(target.host)
+        if target.address is not None:
+            policy.check_address(target.address)
+    except SSRFGuardError as refused:
+        raise OutboundRefused(_sentence(called or url, refused)) from refused
+    if f".{target.host}".rstrip(".").endswith(".localhost") and not policy.permits_address("127.0.0.1"):
+        raise OutboundRefused(f"{target.host} is this machine itself, which may not be reached. {HOW_TO_ALLOW}")
+    return target
+
+
+def _sentence(what: str, refused: SSRFGuardError) -> str:
+    reason = str(getattr(refused, "reason", refused))
+    return f"{what[:200]} may not be reached: {reason}. {HOW_TO_ALLOW}"
+
+
+def _policy_of_host(host: str) -> Policy:
+    """Hosts the operator named may point anywhere; all others only outside, and into the networks that are named."""
+    networks, hosts = _parse_allowed(tuple(settings.OUTBOUND_ALLOW))
+    return _policy_for(ANYWHERE if host.lower().rstrip(".") in hosts else networks)
+
+
+@lru_cache(maxsize=8)
+def _parse_allowed(entries: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Networks and host names of OUTBOUND_ALLOW."""
+    networks, hosts = [], set()
+    for entry in entries:
+        try:
+            networks.append(str(ipaddress.ip_network(entry.strip("[]"), strict=False)))
+        except ValueError:
+            hosts.add(entry.lower().rstrip("."))
+    return tuple(networks), frozenset(hosts)
+
+
+@lru_cache(maxsize=8)
+def _policy_for(networks: tuple[str, ...]) -> Policy:
+    blocks = tuple(block for block in DEFAULT_DENIED.blocks if block.network != IPV4_MAPPED)
+    return Policy(
+        denied_networks=AddressTable(blocks + ALSO_DENIED),
+        allowed_networks=tuple(ipaddress.ip_network(network) for network in networks),
+        allowed_ports=frozenset(range(1, 65536)),
+    )

@@ -1,0 +1,103 @@
+"""Test a server's connection: is it there, does it speak MCP the way it is registered, what does it offer."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from registry.connectors import ConnectorError, Introspection, connect
+from registry.models import Health, Server
+
+PROBE_TIMEOUT_S = {Server.Transport.STDIO: 95.0}
+HTTP_PROBE_TIMEOUT_S = 60.0
+OTHER_TRANSPORT_TIMEOUT_S = 10.0
+MAX_DETAIL = 2_000
+MAX_PROBLEMS_TOLD = 5
+HTTP_TRANSPORTS = {
+    Server.Transport.STREAMABLE_HTTP: Server.Transport.SSE,
+    Server.Transport.SSE: Server.Transport.STREAMABLE_HTTP,
+}
+HEALTH_OF = {
+    "needs_auth": Health.NEEDS_AUTH,
+    "wrong_transport": Health.WRONG_TRANSPORT,
+    "not_mcp": Health.NOT_MCP,
+    "timeout": Health.TIMEOUT,
+    "blocked": Health.BLOCKED,
+    "unsupported": Health.UNTESTED,
+}
+NEXT_STEP = {
+    Health.NEEDS_AUTH: "Enter credentials under Authorise and test again.",
+    Health.NOT_MCP: "Check the address: MCP is often served under /mcp or /sse.",
+    Health.UNREACHABLE: "Check that the server runs and that its address is right, then test again.",
+    Health.TIMEOUT: "Test again later; if it stays silent, ask whoever runs it.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOutcome:
+    """`detail` says what was tried, what came back and what to do next; `latency_ms` is that of connecting."""
+
+    health: Health
+    detail: str
+    latency_ms: int | None = None
+    introspection: Introspection | None = None
+
+
+async def probe(server: Server, credentials: Mapping[str, str]) -> ProbeOutcome:
+    """Never raises for what a server does."""
+    outcome = await _attempt(server, credentials, PROBE_TIMEOUT_S.get(server.transport, HTTP_PROBE_TIMEOUT_S))
+    if outcome.health == Health.NOT_MCP and server.transport in HTTP_TRANSPORTS:
+        return await _with_other_transport(server, credentials, outcome)
+    return outcome
+
+
+async def _attempt(server: Server, credentials: Mapping[str, str], timeout_s: float) -> ProbeOutcome:
+    started = time.monotonic()
+    try:
+        with anyio.fail_after(timeout_s):
+            async with connect(server, credentials) as session:
+                latency_ms = round((time.monotonic() - started) * 1000)
+                introspection = await session.introspect()
+    except ConnectorError as error:
+        return _failed(server, error)
+    except TimeoutError:
+        message = f"The server did not finish within {timeout_s:.0f} s."
+        return _failed(server, ConnectorError("timeout", message))
+    return ProbeOutcome(Health.OK, _ok_detail(server, introspection), latency_ms, introspection)
+
+
+async def _with_other_transport(
+    server: Server, credentials: Mapping[str, str], outcome: ProbeOutcome
+) -> ProbeOutcome:
+    """Streamable HTTP and SSE are often mistaken for each other: look whether the other one answers."""
+    other = HTTP_TRANSPORTS[Server.Transport(server.transport)]
+    twin = Server(transport=other, url=server.url, auth_type=server.auth_type)
+    found = await _attempt(twin, credentials, OTHER_TRANSPORT_TIMEOUT_S)
+    if found.health not in {Health.OK, Health.NEEDS_AUTH}:
+        return outcome
+    detail = (
+        f"The address speaks {other.label}, but the server is registered as {server.get_transport_display()}. "
+        f"Change its transport to {other.value}."
+    )
+    return ProbeOutcome(Health.WRONG_TRANSPORT, detail)
+
+
+def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
+    health = HEALTH_OF.get(error.code, Health.UNREACHABLE)
+    parts = [_tried(server), error.message, NEXT_STEP.get(health, "")]
+    return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL])
+
+
+def _tried(server: Server) -> str:
+    if server.transport == Server.Transport.STDIO:
+        return f"Started `{server.command}`."
+    return f"Tried {server.url} ({server.get_transport_display()})." if server.url else ""
+
+
+def _ok_detail(server: Server, found: Introspection) -> str:
+    speaks = f"Speaks MCP {found.protocol_version} over {server.get_transport_display()}"
+    told = found.problems[:MAX_PROBLEMS_TOLD]
+    if more := len(found.problems) - len(told):
+        told.append(f"And {more} more like these.")
+    return " ".join([f"{speaks}, {len(found.tools)} tools.", *told])[:MAX_DETAIL]
