@@ -1,0 +1,363 @@
+"""What a person sees of plans and runs: cards in columns, with the words and the advice that go with each state.
+
+One drawing serves the first page, every later fragment and the page after a reload. It says which event it shows last
+(`seq`), so that a browser can apply the events after it on top.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chains.plan import PlanError, Step, layers, parse
+
+MAX_TEXT_CHARS = 20_000
+RUN_WORDS = {
+    Run.Status.QUEUED: "waiting to start",
+    Run.Status.PLANNING: "planning",
+    Run.Status.AWAITING_APPROVAL: "needs your approval",
+    Run.Status.RUNNING: "running",
+    Run.Status.SUCCEEDED: "done",
+    Run.Status.FAILED: "failed",
+    Run.Status.CANCELLED: "stopped",
+}
+STEP_WORDS = {
+    ToolRun.Status.PENDING: "waiting",
+    ToolRun.Status.AWAITING_APPROVAL: "needs your approval",
+    ToolRun.Status.RUNNING: "running",
+    ToolRun.Status.SUCCEEDED: "done",
+    ToolRun.Status.FAILED: "failed",
+    ToolRun.Status.SKIPPED: "skipped",
+    ToolRun.Status.CANCELLED: "stopped",
+    ToolRun.Status.UNKNOWN: "may have happened",
+}
+ADVICE = {
+    "needs_auth": "Open the server's page, enter its credentials and authorise it again. Then retry.",
+    "not_authorised": "Open the server's page and authorise this tool. Then retry.",
+    "tool_not_found": "Open the server's page and test the connection: its tools have changed.",
+    "unknown_tool": "Open the server's page and test the connection: its tools have changed.",
+    "unreachable": "Check that the server is running, test its connection, then retry.",
+    "timeout": "The server was too slow. Retry, or give the step more time in the plan.",
+    "blocked": "The address may not be reached from here. Ask your administrator to allow it.",
+    "tool_error": "The tool refused these arguments. Read what it says, change the inputs, and run it again.",
+    "rejected": "You rejected this step. Run the plan again to be asked again.",
+}
+GENERAL_ADVICE = "Retry goes on from the first unfinished step; what is done stays done."
+UNKNOWN_ADVICE = "The worker stopped during this call: it may have happened. Check before you retry."
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A piece of an argument: text, or the name of what it refers to."""
+
+    text: str
+    is_reference: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    name: str
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    step: str
+    server: str
+    tool: str
+    state: str
+    words: str
+    arguments: list[Argument]
+    needs: str
+    exact_arguments: str = ""
+    approval_hash: str = ""
+    attempt: int = 1
+    started_at: datetime | None = None
+    duration_ms: int | None = None
+    output: str = ""
+    progress: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    advice: str = ""
+    files: list[Result] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A plan as it is drawn; `run` is None for one that is not running, such as a template's."""
+
+    columns: list[list[Card]]
+    run: Run | None = None
+    seq: int = 0
+    words: str = ""
+    error: str = ""
+    advice: str = ""
+    outputs: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    answer_so_far: str = ""
+
+    @property
+    def cards(self) -> list[Card]:
+        return [card for column in self.columns for card in column]
+
+    @property
+    def title(self) -> str:
+        count = len(self.cards)
+        if not count:
+            return "Plan"
+        return "1 step" if count == 1 else f"{count} steps"
+
+    @property
+    def servers(self) -> int:
+        return len({card.server for card in self.cards})
+
+    @property
+    def shape(self) -> str:
+        """Changes when the cards or the arrows do, so that a browser knows when to draw the whole plan anew."""
+        return " ".join(f"{card.step}:{card.needs}" for card in self.cards) or "none"
+
+    @property
+    def can_retry(self) -> bool:
+        run = self.run
+        return bool(run and self.cards and run.status in {Run.Status.FAILED, Run.Status.CANCELLED})
+
+    @property
+    def can_save(self) -> bool:
+        return bool(self.run and self.cards and not self.problems)
+
+
+def drawing_of_template(template: Template) -> Drawing:
+    return _drawing_of_plan(template.plan)
+
+
+def _drawing_of_plan(data: Any) -> Drawing:
+    try:
+        columns = layers(parse(data))
+    except PlanError as error:
+        return Drawing(columns=[], problems=[problem.message for problem in error.problems])
+    return Drawing(columns=[[_planned(step) for step in column] for column in columns])
+
+
+def drawing_of(run: Run) -> Drawing:
+    return drawings_of([run])[run.pk]
+
+
+def drawings_of(runs: Sequence[Run]) -> dict[UUID, Drawing]:
+    """A drawing of each run, with three queries for all of them."""
+    journal = _tool_runs(runs)
+    files = _files(runs)
+    streamed = _streamed([run for run in runs if not run.is_finished])
+    return {run.pk: _drawing(run, journal[run.pk], files[run.pk], streamed[run.pk]) for run in runs}
+
+
+def _tool_runs(runs: Sequence[Run]) -> dict[UUID, dict[str, ToolRun]]:
+    """Of each step its newest attempt."""
+    found: dict[UUID, dict[str, ToolRun]] = defaultdict(dict)
+    for tool_run in ToolRun.objects.filter(run__in=runs).order_by("attempt"):
+        found[tool_run.run_id][tool_run.step] = tool_run
+    return found
+
+
+def _files(runs: Sequence[Run]) -> dict[UUID, dict[str, list[Result]]]:
+    found: dict[UUID, dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    for result in Result.objects.filter(run__in=runs, kind=Result.Kind.FILE).order_by("created_at"):
+        if result.run_id:
+            found[result.run_id][result.step].append(result)
+    return found
+
+
+@dataclass(slots=True)
+class _Streamed:
+    """What only the events of an unfinished run know: output and text that came in pieces."""
+
+    outputs: dict[str, str] = field(default_factory=lambda: defaultdict(str))
+    progress: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answer: str = ""
+
+    def add(self, event: RunEvent) -> None:
+        data, step = event.data, event.data.get("step", "")
+        match event.type:
+            case "STEP_STARTED":
+                self.outputs.pop(step, None)
+                self.progress.pop(step, None)
+            case "TOOL_CALL_ARGS":
+                self.outputs[step] += _text(data.get("delta"))
+            case "TOOL_CALL_PROGRESS":
+                self.progress[step] = data
+            case "TEXT_MESSAGE_START":
+                self.answer = ""
+            case "TEXT_MESSAGE_CONTENT":
+                self.answer += _text(data.get("delta"))
+
+
+_IN_PIECES = ["STEP_STARTED", "TOOL_CALL_ARGS", "TOOL_CALL_PROGRESS", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
+
+
+def _streamed(runs: Sequence[Run]) -> dict[UUID, _Streamed]:
+    """Up to each run's own `last_seq`: what comes after it, the browser adds."""
+    found: dict[UUID, _Streamed] = defaultdict(_Streamed)
+    newest = {run.pk: run.last_seq for run in runs}
+    for event in RunEvent.objects.filter(run__in=runs, type__in=_IN_PIECES).order_by("seq") if runs else ():
+        if event.seq <= newest[event.run_id]:
+            found[event.run_id].add(event)
+    return found
+
+
+def _drawing(
+    run: Run, journal: Mapping[str, ToolRun], files: Mapping[str, list[Result]], streamed: _Streamed
+) -> Drawing:
+    plan = _drawing_of_plan(run.plan) if run.plan else Drawing(columns=[])
+    columns = [
+        [_live(card, journal[card.step], files, streamed) if card.step in journal else card for card in column]
+        for column in plan.columns
+    ]
+    error = run.error or {}
+    return Drawing(
+        columns=columns,
+        run=run,
+        seq=run.last_seq,
+        words=RUN_WORDS[Run.Status(run.status)],
+        error=_text(error.get("message")),
+        advice=ADVICE.get(error.get("code", ""), GENERAL_ADVICE if run.plan else ""),
+        outputs=list(_outputs(run.outputs)),
+        problems=plan.problems,
+        answer_so_far=streamed.answer,
+    )
+
+
+def _planned(step: Step) -> Card:
+    return Card(
+        step=step.id,
+        server=step.server,
+        tool=step.tool,
+        state=ToolRun.Status.PENDING,
+        words=STEP_WORDS[ToolRun.Status.PENDING],
+        arguments=_arguments(step.arguments),
+        needs=" ".join(step.needs),
+    )
+
+
+def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], streamed: _Streamed) -> Card:
+    error = tool_run.error or {}
+    is_running = tool_run.status == ToolRun.Status.RUNNING
+    return Card(
+        step=card.step,
+        server=tool_run.server_slug or card.server,
+        tool=tool_run.tool,
+        state=tool_run.status,
+        words=STEP_WORDS[ToolRun.Status(tool_run.status)],
+        arguments=_arguments(tool_run.arguments),
+        needs=card.needs,
+        exact_arguments=json.dumps(tool_run.arguments, indent=2, ensure_ascii=False),
+        approval_hash=tool_run.approval_hash,
+        attempt=tool_run.attempt,
+        started_at=tool_run.started_at,
+        duration_ms=tool_run.duration_ms,
+        output=streamed.outputs[tool_run.step] if is_running else _output(tool_run.result),
+        progress=streamed.progress.get(tool_run.step, {}) if is_running else {},
+        error=_text(error.get("message")),
+        advice=_advice(tool_run, error),
+        files=files.get(tool_run.step, []),
+    )
+
+
+def _advice(tool_run: ToolRun, error: Mapping[str, Any]) -> str:
+    if tool_run.status == ToolRun.Status.UNKNOWN:
+        return UNKNOWN_ADVICE
+    return ADVICE.get(error.get("code", ""), GENERAL_ADVICE) if error else ""
+
+
+def _output(result: Any) -> str:
+    """A result in readable form: structured content indented, else its text."""
+    if not isinstance(result, dict):
+        return ""
+    if isinstance(result.get("json"), dict | list):
+        return _pretty(result["json"])[:MAX_TEXT_CHARS]
+    return _text(result.get("text"))[:MAX_TEXT_CHARS]
+
+
+def _outputs(outputs: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(outputs, dict):
+        yield from ((name, _pretty(value)[:MAX_TEXT_CHARS]) for name, value in outputs.items())
+    elif outputs is not None:
+        yield "result", _pretty(outputs)[:MAX_TEXT_CHARS]
+
+
+def _pretty(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _arguments(arguments: Any) -> list[Argument]:
+    if not isinstance(arguments, dict):
+        return []
+    return [Argument(name, tuple(_joined(_segments(value, inside=False)))) for name, value in arguments.items()]
+
+
+def _segments(value: Any, *, inside: bool) -> Iterator[Segment]:
+    """`inside` JSON text is quoted; alone it is shown as it is."""
+    match value:
+        case {"$ref": str(target)}:
+            yield Segment(f"← {_readable(target)}", is_reference=True)
+        case {"$input": str(pointer)}:
+            yield Segment(f"← {pointer.strip('/') or 'inputs'}", is_reference=True)
+        case {"$format": str(text)}:
+            yield from _format_segments(text)
+        case dict() if value:
+            yield from _list_segments("{", ((f"{json.dumps(name)}: ", item) for name, item in value.items()), "}")
+        case list() if value:
+            yield from _list_segments("[", (("", item) for item in value), "]")
+        case str() if not inside:
+            yield Segment(value)
+        case _:
+            yield Segment(json.dumps(value, ensure_ascii=False))
+
+
+def _list_segments(start: str, items: Iterable[tuple[str, Any]], end: str) -> Iterator[Segment]:
+    yield Segment(start)
+    for index, (label, item) in enumerate(items):
+        yield Segment((", " if index else "") + label)
+        yield from _segments(item, inside=True)
+    yield Segment(end)
+
+
+def _format_segments(text: str) -> Iterator[Segment]:
+    while text:
+        before, brace, rest = text.partition("{")
+        inside, closing, after = rest.partition("}")
+        is_reference = bool(closing) and "#" in inside
+        if before:
+            yield Segment(before)
+        if is_reference:
+            yield Segment(f"← {_readable(inside)}", is_reference=True)
+        elif brace:
+            yield Segment(brace + inside + closing)
+        text = after
+
+
+def _readable(target: str) -> str:
+    """`s1#/json/datetime` as `s1 datetime`: where it comes from and which part of it."""
+    step, _, pointer = target.partition("#")
+    path = pointer.strip("/").removeprefix("json/")
+    return path if step == "input" else f"{step} {path}".strip()
+
+
+def _joined(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """Neighbouring pieces of plain text as one."""
+    text = ""
+    for segment in segments:
+        if segment.is_reference:
+            if text:
+                yield Segment(text[:MAX_TEXT_CHARS])
+            yield segment
+            text = ""
+        else:
+            text += segment.text
+    if text:
+        yield Segment(text[:MAX_TEXT_CHARS])

@@ -1,0 +1,21 @@
+// The pages' script: everything here improves what links and forms already do without it.
+import { connectAll } from "./live.js";
+import { drawAll } from "./arrows.js";
+import { wireComposer } from "./composer.js";
+import { wirePage } from "./page.js";
+import { showTimes } from "./times.js";
+
+function boot(root) {
+  drawAll(root);
+  connectAll(root);
+  showTimes(root);
+}
+
+wirePage();
+wireComposer();
+boot(document.body);
+document.body.addEventListener("htmx:load", (event) => boot(event.detail.elt));
+document.body.addEventListener("fragment:replaced", (event) => {
+  drawAll(event.target);
+  showTimes(event.target);
+});

@@ -1,0 +1,123 @@
+// Applies a run's events to its timeline at once. What an event means beyond a state or a piece of text (a plan to
+// draw, a result to format) is drawn by the server: live.js fetches those parts, so that both can never disagree.
+
+const LABELS = {
+  pending: "waiting", awaiting_approval: "needs your approval", running: "running", succeeded: "done",
+  failed: "failed", skipped: "skipped", cancelled: "stopped", unknown: "may have happened", planning: "planning",
+};
+const MAX_OUTPUT_CHARS = 20_000;
+
+const NEEDS_REDRAW = new Set([
+  "RUN_STARTED", "STATE_SNAPSHOT", "PLAN_READY", "STEP_FINISHED", "APPROVAL_REQUIRED", "TOOL_CALL_RESULT",
+  "TEXT_MESSAGE_END", "RUN_FINISHED", "RUN_ERROR",
+]);
+
+export const needsRedraw = (event) => NEEDS_REDRAW.has(event.type);
+
+const HANDLERS = {
+  RUN_STARTED: (root) => setRunState(root, "running"),
+  STEP_STARTED: (root, event) => setStepState(root, event.step, "running"),
+  TOOL_CALL_START: (root, event) => setStepState(root, event.step, "running"),
+  TOOL_CALL_ARGS: (root, event) => appendOutput(root, event.step, event.delta),
+  TOOL_CALL_PROGRESS: showProgress,
+  STEP_FINISHED: (root, event) => setStepState(root, event.step, event.status),
+  APPROVAL_REQUIRED(root, event) {
+    setStepState(root, event.step, "awaiting_approval");
+    setRunState(root, "awaiting_approval");
+  },
+  TEXT_MESSAGE_START: startAnswer,
+  TEXT_MESSAGE_CONTENT: (root, event) => appendAnswer(root, event.delta),
+  RUN_FINISHED: (root, event) => setRunState(root, event.status ?? "succeeded"),
+  RUN_ERROR: (root) => setRunState(root, "failed"),
+};
+
+export function apply(root, event) {
+  HANDLERS[event.type]?.(root, event);
+  announce(root, event);
+}
+
+const card = (root, step) => root.querySelector(`[data-step="${CSS.escape(String(step))}"]`);
+
+// The server's next drawing of this part replaces it even when the server's text is the same as before.
+const touch = (element) => element.closest("[data-part]")?.setAttribute("data-touched", "");
+
+function setRunState(root, state) {
+  const badge = root.querySelector("[data-run-badge]");
+  if (!badge || badge.dataset.state === state) return;
+  badge.dataset.state = state;
+  badge.textContent = LABELS[state] ?? state;
+  touch(badge);
+}
+
+function setStepState(root, step, state) {
+  const element = card(root, step);
+  if (!element || element.dataset.state === state) return;
+  element.dataset.state = state;
+  const badge = element.querySelector(".badge[data-state]");
+  badge.dataset.state = state;
+  badge.textContent = LABELS[state] ?? state;
+  if (state === "running") element.querySelector("[data-since]")?.setAttribute("data-since", new Date().toISOString());
+  if (state !== "running") element.querySelector("progress")?.setAttribute("hidden", "");
+  touch(element);
+  root.dispatchEvent(new CustomEvent("steps:changed", { bubbles: true }));
+}
+
+function appendOutput(root, step, delta) {
+  const output = card(root, step)?.querySelector("[data-partial]");
+  if (!output || typeof delta !== "string") return;
+  output.hidden = false;
+  output.textContent = (output.textContent + delta).slice(-MAX_OUTPUT_CHARS);
+  output.scrollTop = output.scrollHeight;
+  touch(output);
+}
+
+function showProgress(root, event) {
+  const element = card(root, event.step);
+  const bar = element?.querySelector("progress");
+  if (!bar) return;
+  bar.hidden = false;
+  if (event.total) {
+    bar.max = event.total;
+    bar.value = event.progress;
+  } else {
+    bar.removeAttribute("value");
+  }
+  const message = element.querySelector("[data-progress-text]");
+  message.hidden = false;
+  message.textContent = event.message || progressWords(event);
+  touch(element);
+}
+
+const progressWords = ({ progress, total }) => (total ? `${progress} of ${total}` : `${progress} so far`);
+
+function startAnswer(root) {
+  const text = root.querySelector("[data-answer]");
+  if (!text) return;
+  text.replaceChildren();
+  text.hidden = false;
+  text.classList.add("streaming");
+  touch(text);
+}
+
+function appendAnswer(root, delta) {
+  const text = root.querySelector("[data-answer]");
+  if (!text || typeof delta !== "string") return;
+  const following = window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
+  text.hidden = false;
+  text.classList.add("streaming");
+  text.append(delta);
+  touch(text);
+  if (following) window.scrollTo({ top: document.body.scrollHeight });
+}
+
+function announce(root, event) {
+  const line = root.querySelector("[data-announce]");
+  const words = {
+    PLAN_READY: () => "The plan is ready.",
+    STEP_FINISHED: () => `Step ${event.step}: ${LABELS[event.status] ?? event.status}.`,
+    APPROVAL_REQUIRED: () => `Step ${event.step} needs your approval.`,
+    RUN_FINISHED: () => `The run is ${LABELS[event.status] ?? "done"}.`,
+    RUN_ERROR: () => "The run failed.",
+  }[event.type];
+  if (line && words) line.textContent = words();
+}
