@@ -65,10 +65,9 @@ def make_data_dir() -> Path:
 
 
 def remove_data_dir(folder: Path) -> None:
-    """The folder, and the database where that lies elsewhere."""
-    cluster = folder / "postgres"
-    if cluster.is_symlink():
-        shutil.rmtree(cluster.resolve().parent, ignore_errors=True)
+    """The folder, and the databases in it that lie elsewhere."""
+    for link in [path for path in folder.rglob("postgres*") if path.is_symlink()]:
+        shutil.rmtree(link.resolve().parent, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 

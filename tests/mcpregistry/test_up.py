@@ -1,0 +1,160 @@
+"""`manage.py up`, from an empty folder to Ctrl-C, with everything that can end badly in between."""
+
+import os
+import signal
+import socket
+import stat
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.cookiejar import CookieJar
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.stack import Stack, stack_data_dir
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with stack_data_dir() as folder:
+        yield folder
+
+
+@pytest.fixture
+def start(data_dir: Path) -> Iterator[Callable[..., Stack]]:
+    """`start()` runs `up` over the same folder each time, and is waited for until it is ready."""
+    started: list[Stack] = []
+
+    def start_one(**environment: str) -> Stack:
+        started.append(Stack(data_dir, **environment))
+        started[-1].wait_for("Ctrl-C")
+        return started[-1]
+
+    yield start_one
+    for running in started:
+        running.stop()
+
+
+def family(running: Stack) -> list[psutil.Process]:
+    """Every process of a running stack."""
+    own = psutil.Process(running.process.pid)
+    return [own, *own.children(recursive=True)]
+
+
+def one_named(running: Stack, words: str) -> psutil.Process:
+    return next(each for each in family(running) if words in " ".join(each.cmdline()))
+
+
+def assert_all_gone(processes: list[psutil.Process], timeout_s: float = 15) -> None:
+    _, left = psutil.wait_procs(processes, timeout=timeout_s)
+    assert not left
+
+
+def page_after_sign_in(link: str) -> str:
+    """The address where a fresh browser ends that opens the link."""
+    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    try:
+        with browser.open(link) as response:
+            return response.url
+    except urllib.error.HTTPError as error:
+        return error.url
+
+
+def test_first_start_is_healthy_and_tells_how_to_sign_in(stack: Stack) -> None:
+    status, health = stack.healthz()
+    assert (status, health["status"]) == (200, "ok")
+    assert set(health["checks"]) == {"database", "redis", "queues"}
+    assert all(health["checks"]["queues"][name]["workers"] for name in ("runs", "probes", "chat", "catalogue"))
+    for said in (stack.base, "Sign in", "Password", str(stack.data_dir)):
+        assert stack.output.count(said) >= 1
+
+
+def test_sign_in_link_works_exactly_once(start: Callable[..., Stack]) -> None:
+    link = start().sign_in_link
+    assert "/login" not in page_after_sign_in(link)
+    assert "/login" in page_after_sign_in(link)
+
+
+def test_token_command_prints_a_working_token_and_nothing_else(stack: Stack) -> None:
+    printed = stack.manage("token", "admin")
+    assert len(printed.split()) == 1
+    assert stack.call("GET", "/chain/runs", token=printed.strip())[0] != 401
+    assert stack.call("GET", "/chain/runs")[0] == 401
+
+
+def test_ctrl_c_leaves_no_process_and_changes_no_folder(start: Callable[..., Stack], data_dir: Path) -> None:
+    above = [data_dir, *data_dir.parents]
+    before = [stat.S_IMODE(folder.stat().st_mode) for folder in above]
+    running = start()
+    everyone = family(running)
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.process.wait(30) == 0
+    assert_all_gone(everyone)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in above] == before
+
+
+def test_second_start_keeps_users_and_prints_no_password(start: Callable[..., Stack]) -> None:
+    first = start()
+    token = first.manage("token", "bob", "--create").strip()
+    assert first.stop() == 0
+    second = start()
+    assert "Password" not in second.output
+    assert second.call("GET", "/registry", token=token)[0] != 401
+
+
+def test_kill_minus_nine_leaves_no_process_and_the_next_start_works(start: Callable[..., Stack]) -> None:
+    first = start()
+    everyone = family(first)
+    first.process.kill()
+    first.process.wait()
+    assert_all_gone(everyone)
+    assert start().healthz()[0] == 200
+
+
+def test_child_that_hangs_is_ended_by_force(start: Callable[..., Stack]) -> None:
+    running = start()
+    everyone = family(running)
+    one_named(running, "rqworker runs").suspend()
+    assert running.stop(signal.SIGTERM) == 0
+    assert_all_gone(everyone)
+
+
+@pytest.mark.parametrize("victim", ["rqworker runs", "daphne", "redis-server", "bin/postgres -D"])
+def test_what_dies_is_started_again(stack: Stack, victim: str) -> None:
+    dead = one_named(stack, victim)
+    said_before = stack.output.count("starting it again")
+    dead.kill()
+    dead.wait(10)
+    deadline = time.monotonic() + 60
+    while stack.output.count("starting it again") == said_before or not healthy(stack):
+        assert time.monotonic() < deadline, stack.output
+        time.sleep(0.1)
+    assert one_named(stack, victim).pid != dead.pid
+
+
+def healthy(stack: Stack) -> bool:
+    try:
+        return stack.healthz()[0] == 200
+    except OSError:
+        return False
+
+
+def test_port_in_use_is_one_clear_sentence_and_nothing_starts(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        running = Stack(data_dir, PORT=str(taken.getsockname()[1]))
+        assert running.process.wait(30) == 1
+        running.reader.join(5)
+    assert "Set PORT to a free one." in running.output
+    assert len(running.output.strip().splitlines()) == 1
+    assert not (data_dir / "postgres").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("PORT", "70000"), ("WORKERS", "0")])
+def test_bad_setting_is_named(data_dir: Path, name: str, value: str) -> None:
+    running = Stack(data_dir, **{name: value})
+    assert running.process.wait(60) == 1
+    running.reader.join(5)
+    assert f"{name} must be a number" in running.output
