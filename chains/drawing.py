@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chains.models import Result, Run, RunEvent, ToolRun
 from chains.plan import PlanError, Step, layers, parse
 
 MAX_TEXT_CHARS = 20_000
@@ -129,11 +129,7 @@ class Drawing:
         return bool(self.run and self.cards and not self.problems)
 
 
-def drawing_of_template(template: Template) -> Drawing:
-    return _drawing_of_plan(template.plan)
-
-
-def _drawing_of_plan(data: Any) -> Drawing:
+def drawing_of_plan(data: Any) -> Drawing:
     try:
         columns = layers(parse(data))
     except PlanError as error:
@@ -209,7 +205,7 @@ def _streamed(runs: Sequence[Run]) -> dict[UUID, _Streamed]:
 def _drawing(
     run: Run, journal: Mapping[str, ToolRun], files: Mapping[str, list[Result]], streamed: _Streamed
 ) -> Drawing:
-    plan = _drawing_of_plan(run.plan) if run.plan else Drawing(columns=[])
+    plan = drawing_of_plan(run.plan) if run.plan else Drawing(columns=[])
     columns = [
         [_live(card, journal[card.step], files, streamed) if card.step in journal else card for card in column]
         for column in plan.columns

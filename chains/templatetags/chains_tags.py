@@ -7,13 +7,15 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from chains.models import Run
+from chains.drawing import RUN_WORDS
+from chains.models import Run, Template
 
 register = template.Library()
 
 MINUTE_S = 60
 HOUR_S = 60 * MINUTE_S
 DAY_S = 24 * HOUR_S
+MAX_TOOLS_SHOWN = 6
 
 
 @register.filter
@@ -71,3 +73,21 @@ def plain(value: Any) -> str:
 def unlocalized(value: Any) -> str:
     """A number as HTML attributes want it."""
     return str(value) if isinstance(value, int | float) else "0"
+
+
+@register.filter
+def pairs(value: Any) -> list[tuple[str, Any]]:
+    """The items of a dict, whatever its keys are called."""
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+@register.filter
+def run_words(run: Run) -> str:
+    return RUN_WORDS[Run.Status(run.status)]
+
+
+@register.filter
+def plan_tools(kept: Template) -> list[str]:
+    """The tools a template calls, in the plan's order."""
+    steps = kept.plan.get("steps", []) if isinstance(kept.plan, dict) else []
+    return [str(step["tool"]) for step in steps if isinstance(step, dict) and "tool" in step][:MAX_TOOLS_SHOWN]

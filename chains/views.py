@@ -1,0 +1,174 @@
+"""Pages of templates and runs, and what their buttons do."""
+
+import uuid
+from collections.abc import Sequence
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from chains import services
+from chains.drawing import drawing_of, drawing_of_plan
+from chains.forms import InputsForm, TemplateForm
+from chains.models import Run, Template
+from chains.plan import PlanError, Problem
+from registry.pages import paginate, says_errors, triggered
+
+RUNS_SHOWN = 5
+REFUSALS = (PlanError, services.InputError, services.Conflict)
+
+
+def own_run(request: HttpRequest, pk: uuid.UUID) -> Run:
+    return get_object_or_404(Run.objects.owned_by(request.user).select_related("template"), pk=pk)
+
+
+def own_template(request: HttpRequest, pk: uuid.UUID) -> Template:
+    return get_object_or_404(Template.objects.owned_by(request.user), pk=pk)
+
+
+def run_changed(request: HttpRequest, run: Run) -> HttpResponse:
+    """A live timeline draws itself anew; without JavaScript the run's page shows what came of it."""
+    return triggered("runChanged", str(run.pk)) if request.htmx else redirect("run", run.pk)
+
+
+@login_required
+@require_GET
+def runs(request: HttpRequest) -> HttpResponse:
+    page = paginate(request, Run.objects.owned_by(request.user).select_related("template"))
+    return render(request, "chains/runs.html", {"page": page})
+
+
+@login_required
+@require_GET
+def run(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    run = own_run(request, pk)
+    template = "chains/run.html#live" if request.htmx else "chains/run.html"
+    return render(request, template, {"run": run, "page_run": run, "drawing": drawing_of(run)})
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    return run_changed(request, services.cancel(run=own_run(request, pk)))
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_retry(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    return run_changed(request, services.retry(run=own_run(request, pk)))
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_approve(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    step, approval_hash = request.POST.get("step"), request.POST.get("approval_hash", "")
+    run = services.approve(run=own_run(request, pk), user=request.user, approval_hash=approval_hash, step=step)
+    return run_changed(request, run)
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_reject(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    run = services.reject(run=own_run(request, pk), user=request.user, step=request.POST.get("step"))
+    return run_changed(request, run)
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """The same plan with the same inputs, as a new run."""
+    first = own_run(request, pk)
+    again = services.start_run(user=request.user, plan=first.plan, inputs=first.inputs, approval=first.approval)
+    return redirect("run", again.pk)
+
+
+@login_required
+@require_GET
+def templates(request: HttpRequest) -> HttpResponse:
+    page = paginate(request, Template.objects.owned_by(request.user))
+    return render(request, "chains/templates.html", {"page": page})
+
+
+@login_required
+@says_errors(*REFUSALS)
+def template_new(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Keep the plan of a run as a template."""
+    run = own_run(request, pk)
+    form = TemplateForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        template = services.save_template(user=request.user, run=run, **form.cleaned_data)
+        messages.success(request, "Saved. It stands in the sidebar now, one click from running again.")
+        return redirect("template", template.pk)
+    return render(request, "chains/template_new.html", {"form": form, "run": run, "planned": drawing_of_plan(run.plan)})
+
+
+@login_required
+@require_GET
+def template(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    template = own_template(request, pk)
+    return template_page(request, template, InputsForm(template.plan.get("inputs")))
+
+
+def template_page(
+    request: HttpRequest, template: Template, inputs: InputsForm, problems: Sequence[Problem] = (), status: int = 200
+) -> HttpResponse:
+    context = {
+        "template": template,
+        "inputs": inputs,
+        "rename": TemplateForm(instance=template),
+        "drawing": drawing_of_plan(template.plan),
+        "runs": template.runs.all()[:RUNS_SHOWN],
+        "problems": problems,
+    }
+    return render(request, "chains/template.html", context, status=status)
+
+
+@login_required
+@require_POST
+@says_errors(services.Conflict)
+def template_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Run a template with what its form says; problems stand at the fields, and nothing typed is lost."""
+    template = own_template(request, pk)
+    form = InputsForm(template.plan.get("inputs"), request.POST)
+    if not form.is_valid():
+        return template_page(request, template, form, status=400)
+    approval = request.POST.get("approval", "")
+    try:
+        run = services.start_run(
+            user=request.user, plan=None, template=template, inputs=form.inputs, approval=approval
+        )
+    except services.InputError as error:
+        for problem in error.problems:
+            form.add_problem(problem.path, problem.message)
+        return template_page(request, template, form, status=400)
+    except PlanError as error:
+        return template_page(request, template, form, error.problems, status=400)
+    return redirect("run", run.pk)
+
+
+@login_required
+@require_POST
+def template_rename(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    template = own_template(request, pk)
+    form = TemplateForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, "A template needs a name of at most 200 characters.")
+        return redirect("template", pk)
+    services.update_template(template=template, **form.cleaned_data)
+    messages.success(request, "Saved.")
+    return redirect("template", pk)
+
+
+@login_required
+@require_POST
+def template_delete(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    own_template(request, pk).delete()
+    messages.success(request, "Template deleted. Its runs and results are kept.")
+    return redirect("templates")

@@ -1,0 +1,86 @@
+"""What the pages of every app share: pages of a list, and errors of services as people see them."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.request import Request
+from rest_framework.settings import api_settings
+
+View = Callable[..., HttpResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    items: list[Any]
+    next: str | None
+    count: int
+
+
+def paginate(request: HttpRequest, rows: QuerySet[Any]) -> Page:
+    """One page of a list, by the same cursors as the API's."""
+    paginator: Any = api_settings.DEFAULT_PAGINATION_CLASS()
+    try:
+        items = paginator.paginate_queryset(rows, Request(request))
+    except NotFound as error:
+        raise Http404("This page of the list does not exist.") from error
+    return Page(items or [], paginator.get_next_link(), paginator.count)
+
+
+def first_sentence(detail: Any) -> str:
+    """The first message in what a service raised, however deep it sits."""
+    if isinstance(detail, dict):
+        return first_sentence(next(iter(detail.values()), ""))
+    if isinstance(detail, list):
+        return first_sentence(detail[0]) if detail else ""
+    return str(detail)
+
+
+def says_errors(*kinds: type[Exception]) -> Callable[[View], View]:
+    """What a service refuses (these kinds) is said where the person is: a toast for htmx, else a message on their page."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                return view(request, *args, **kwargs)
+            except kinds as error:
+                return refusal(request, message_of(error))
+
+        return wrapped
+
+    return decorate
+
+
+def message_of(error: Exception) -> str:
+    if isinstance(error, APIException):
+        return first_sentence(error.detail)
+    return str(getattr(error, "message", "") or error)
+
+
+def refusal(request: HttpRequest, message: str) -> HttpResponse:
+    if getattr(request, "htmx", False):
+        return JsonResponse({"error": {"code": "refused", "message": message, "fields": {}}}, status=409)
+    messages.error(request, message)
+    return redirect(back(request))
+
+
+def back(request: HttpRequest) -> str:
+    """The page of ours a form was sent from."""
+    referer = request.headers.get("Referer", "")
+    origin = f"{request.scheme}://{request.get_host()}/"
+    return "/" + referer.removeprefix(origin) if referer.startswith(origin) else "/"
+
+
+def triggered(name: str, value: str) -> HttpResponse:
+    """An empty answer that makes htmx raise the event `name` in the page."""
+    response = HttpResponse(status=204)
+    response.headers["HX-Trigger"] = json.dumps({name: {"value": value}})
+    return response
