@@ -123,6 +123,21 @@ class Run(models.Model):
     def is_finished(self) -> bool:
         return self.status in self.FINISHED
 
+    @property
+    def is_driven(self) -> bool:
+        """Somebody holds the lease."""
+        return self.lease_expires_at is not None and self.lease_expires_at > timezone.now()
+
+    def current_steps(self) -> "list[ToolRun]":
+        """Of every step its newest attempt, in the plan's order: one query, or none where `tool_runs` is prefetched."""
+        newest = {row.step: row for row in sorted(self.tool_runs.all(), key=lambda row: row.attempt)}
+        return sorted(newest.values(), key=lambda row: row.position)
+
+
+class ToolRunQuerySet(models.QuerySet["ToolRun"]):
+    def unfinished(self) -> "ToolRunQuerySet":
+        return self.exclude(status__in=ToolRun.FINISHED)
+
 
 class ToolRun(models.Model):
     """One step of a run in one attempt: written before the call and after it."""
@@ -136,6 +151,8 @@ class ToolRun(models.Model):
         SKIPPED = "skipped"
         CANCELLED = "cancelled"
         UNKNOWN = "unknown"  # it was being called when its worker died: it may have happened
+
+    FINISHED = (Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANCELLED, Status.UNKNOWN)
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tool_runs")
     step = models.CharField(max_length=64)
@@ -156,6 +173,8 @@ class ToolRun(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     duration_ms = models.PositiveIntegerField(null=True, blank=True)
+
+    objects = ToolRunQuerySet.as_manager()
 
     class Meta:
         db_table = "tool_runs"

@@ -1,0 +1,69 @@
+"""Which job a run needs next, decided from the journal. Dispatching twice does no harm: jobs claim the run's lease."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+import django_rq
+from django.db import transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+from rq.job import Job, JobStatus
+
+from chains.models import Run
+
+logger = logging.getLogger(__name__)
+GRACE = timedelta(seconds=5)  # what a commit and its enqueueing may take before a run counts as forgotten
+JUST_STARTED = timedelta(seconds=60)  # a job that has not claimed its run by then never will
+AT_ONCE = 500
+WAITING = (JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+DRIVE_RUN = "chains.jobs.drive_run"
+
+
+def dispatch(run: Run) -> None:
+    """Enqueue what `run` needs next once the transaction commits. Without Redis the reconciler does it later."""
+    transaction.on_commit(lambda: _dispatch_now(run))
+
+
+def _dispatch_now(run: Run) -> None:
+    run.refresh_from_db()
+    try:
+        DISPATCH[run.kind](run)
+    except (RedisError, OSError):
+        logger.warning("Run %s could not be queued: Redis does not answer. It is queued again later.", run.pk)
+
+
+def enqueue(queue_name: str, job: str, run: Run) -> None:
+    """Queue a job by its dotted name, with the run's id as argument and an id that tells one turn from the next."""
+    django_rq.get_queue(queue_name).enqueue(job, str(run.pk), job_id=job_id(run))
+
+
+def job_id(run: Run) -> str:
+    return f"run-{run.pk}-{run.attempt}-{run.lease_token}"
+
+
+def dispatch_chain(run: Run) -> None:
+    enqueue("runs", DRIVE_RUN, run)
+
+
+# Another kind of run registers its own in its AppConfig.ready.
+DISPATCH: dict[str, Callable[[Run], None]] = {Run.Kind.CHAIN: dispatch_chain}
+
+
+def redispatch_abandoned() -> int:
+    """Queue every acknowledged run that nobody drives and that no queue holds; the number of them."""
+    settled = timezone.now() - GRACE
+    abandoned = list(Run.objects.abandoned().filter(created_at__lt=settled).order_by("created_at")[:AT_ONCE])
+    jobs = Job.fetch_many(map(job_id, abandoned), connection=django_rq.get_connection("runs"))
+    forgotten = [run for run, job in zip(abandoned, jobs, strict=True) if job is None or not _will_run(job)]
+    for run in forgotten:
+        logger.info("Run %s (%s) was abandoned; queued again.", run.pk, run.status)
+        _dispatch_now(run)
+    return len(forgotten)
+
+
+def _will_run(job: Job) -> bool:
+    status = job.get_status(refresh=False)
+    if status == JobStatus.STARTED:
+        return job.started_at is not None and job.started_at > timezone.now() - JUST_STARTED
+    return status in WAITING

@@ -1,0 +1,277 @@
+"""Drives one run: calls the steps that are ready, side by side, and writes down what happened (chains.journal).
+
+Everything here can stop at any moment, even by kill -9. Whoever claims the run next reads the journal and goes on:
+what is done is not done again, and a call of which the end is not known is repeated only where that is harmless.
+"""
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import InterfaceError, OperationalError
+
+from chains import artifacts, journal, leases
+from chains.calls import Caller, StepFailed, is_repeatable
+from chains.journal import CancelRequested, Status
+from chains.leases import LostLease
+from chains.models import Run, ToolRun
+from chains.plan import Plan, Step, Toolbox, Unresolved, layers, parse, resolve
+from chains.plan.schemas import problems_of
+from registry.models import Policy, Tool
+
+logger = logging.getLogger(__name__)
+MAX_PARALLEL = 8
+LOOK_S = 0.5  # how often a driver looks whether it should stop, or go on with what was approved
+RENEW_S = leases.LEASE_SECONDS / 3
+TRUST_S = 5  # how long what the user has authorised is taken to hold
+FAILURES = (Status.FAILED, Status.CANCELLED, Status.UNKNOWN)
+GONE = (*FAILURES, Status.SKIPPED)
+
+
+async def drive(run_id: uuid.UUID | str) -> None:
+    """Carry a run as far as it goes now: to its end, or until somebody must approve. Quiet where another drives it."""
+    lease_token = await sync_to_async(leases.claim)(run_id)
+    if lease_token is None:
+        return
+    try:
+        run = await sync_to_async(journal.take_up)(run_id, lease_token)
+        async with Boundary(run):
+            await Driver(run, parse(run.plan)).work()
+    except LostLease as lost:
+        logger.warning("Stopped driving: the lease is lost (%s).", lost)
+
+
+class Boundary:
+    """Nobody waits for ever: a run that meets a mistake of ours ends, and says so.
+
+    A database that does not answer is not one: the lease runs out, and the run is taken up again.
+    """
+
+    PASSES = (LostLease, OperationalError, InterfaceError)
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(self, kind: Any, error: BaseException | None, traceback: Any) -> bool:
+        if not isinstance(error, Exception) or isinstance(error, self.PASSES):
+            return False
+        logger.error("Run %s met a mistake of ours.", self.run.pk, exc_info=error)
+        await sync_to_async(journal.fail)(self.run, INTERNAL)
+        return True
+
+
+class Driver:
+    """One run in one process, from claiming it to giving it back."""
+
+    def __init__(self, run: Run, plan: Plan) -> None:
+        self.run, self.plan = run, plan
+        self.rows: dict[str, ToolRun] = {}
+        self.results: dict[str, Any] = {}  # whole, unlike those of the rows
+        self.calling: dict[asyncio.Task[None], str] = {}
+        self.caller = Caller(run)
+        self.toolbox: Toolbox | None = None
+        self.trusted_until = 0.0
+
+    async def work(self) -> None:
+        watcher = asyncio.create_task(self.watch(), name="watch")
+        try:
+            await self.recall()
+            await self.carry_out(watcher)
+        except CancelRequested:
+            await self.stop_calls()
+            await sync_to_async(journal.end_cancelled)(self.run, self.run.lease_token)
+        finally:
+            watcher.cancel()
+            await self.stop_calls()
+            await self.caller.close()
+
+    async def watch(self) -> None:
+        """Keeps the lease. Ends by raising CancelRequested or LostLease."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            await sync_to_async(journal.look)(self.run)
+            if time.monotonic() - renewed > RENEW_S:
+                await sync_to_async(leases.renew)(self.run.pk, self.run.lease_token)
+                renewed = time.monotonic()
+
+    async def recall(self) -> None:
+        """Where the journal says the run stands."""
+        self.rows = {row.step: row for row in await sync_to_async(self.run.current_steps)()}
+        if any(row.status == Status.RUNNING for row in self.rows.values()):
+            tools = {step.id: (await self.trusted()).tool(step) for step in self.plan.steps}
+            repeatable = {step_id for step_id, tool in tools.items() if tool and is_repeatable(tool)}
+            await sync_to_async(journal.settle_interrupted)(self.run, list(self.rows.values()), repeatable)
+        for step_id, row in self.rows.items():
+            if row.status == Status.SUCCEEDED:
+                self.results[step_id] = await sync_to_async(artifacts.whole)(row.result, artifacts.read_file)
+
+    async def carry_out(self, watcher: "asyncio.Task[None]") -> None:
+        while True:
+            await self.skip_hopeless()
+            self.start_ready()
+            waiting = [row for row in self.rows.values() if row.status == Status.AWAITING_APPROVAL]
+            if self.calling:
+                tasks = {watcher, *self.calling}
+                await asyncio.wait(tasks, timeout=LOOK_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
+                self.collect(watcher)
+            elif not waiting:
+                return await self.finish()
+            elif await sync_to_async(journal.park)(self.run, waiting):
+                return None
+            for row in await sync_to_async(journal.approved_since)(self.run, waiting) if waiting else ():
+                self.rows[row.step] = row
+
+    def start_ready(self) -> None:
+        busy = set(self.calling.values())
+        for step in self.plan.steps:
+            if len(self.calling) >= MAX_PARALLEL:
+                return
+            if self.rows[step.id].status == Status.PENDING and step.id not in busy and self.is_ready(step):
+                self.calling[asyncio.create_task(self.step(step), name=f"step {step.id}")] = step.id
+
+    def is_ready(self, step: Step) -> bool:
+        return all(self.rows[need].status == Status.SUCCEEDED for need in step.needs)
+
+    def collect(self, watcher: "asyncio.Task[None]") -> None:
+        """Forget the tasks that are done, and raise what they raised."""
+        done = [task for task in self.calling if task.done()]
+        for task in done:
+            del self.calling[task]
+        for task in [watcher, *done]:
+            if task.done():
+                task.result()
+
+    async def skip_hopeless(self) -> None:
+        """What needs a step without a result is skipped, and so is what needs that."""
+        while lost := [(row, need) for row, need in map(self.lost_need, self.plan.steps) if need]:
+            need = lost[0][1]
+            await sync_to_async(journal.skip)(self.run, [row for row, other in lost if other == need], need)
+
+    def lost_need(self, step: Step) -> tuple[ToolRun, str | None]:
+        row = self.rows[step.id]
+        waits = row.status == Status.PENDING and step.id not in self.calling.values()
+        return row, next((need for need in step.needs if waits and self.rows[need].status in GONE), None)
+
+    async def step(self, step: Step) -> None:
+        """One step from its arguments to its result. Raises LostLease only."""
+        row = self.rows[step.id]
+        try:
+            tool, asks = await self.granted(step)
+            arguments = self.arguments_of(step, tool)
+            approval_hash = hash_of(tool, arguments)
+            if asks and row.approved_hash != approval_hash:
+                return await sync_to_async(journal.ask)(self.run, row, arguments, approval_hash)
+            await sync_to_async(journal.begin)(self.run, row, arguments)
+            result = await self.caller.call(step, tool, arguments)
+        except StepFailed as failed:
+            return await self.end_step(row, Status.FAILED, failed.result, failed.as_json())
+        self.results[step.id] = result
+        return await self.end_step(row, Status.SUCCEEDED, result, None)
+
+    async def end_step(self, row: ToolRun, status: str, result: Any, error: Mapping[str, Any] | None) -> None:
+        kept, files = artifacts.split(result, row.step) if result is not None else (None, [])
+        stored = await self.stored(files)
+        if kept is not None and stored:
+            kept["files"] = result["files"] = [file.as_json() for file in stored]
+        await sync_to_async(journal.end_step)(self.run, row, status, result=kept, files=stored, error=error)
+
+    async def stored(self, files: list[artifacts.File]) -> list[artifacts.Stored]:
+        return [await asyncio.to_thread(artifacts.store, self.run, file) for file in files]
+
+    async def granted(self, step: Step) -> tuple[Tool, bool]:
+        """The tool, if the user may still call it, and whether somebody must approve first."""
+        toolbox = await self.trusted()
+        tool = toolbox.tool(step)
+        connection = toolbox.connections.get(tool.server_id) if tool else None
+        if tool is None or connection is None or not connection.allows(tool.name) or not tool.enabled:
+            raise StepFailed("not_authorised", f"{step.server}.{step.tool} is not authorised any more.")
+        if tool.quarantined:
+            raise StepFailed("changed_tool", f"{step.server}.{step.tool} changed; look at it on its server's page.")
+        policies = {connection.policy_for(tool), step.approval, self.run.approval}
+        if Policy.NEVER in policies:
+            raise StepFailed("forbidden_by_policy", f"The approval policy for {step.server}.{step.tool} is “never”.")
+        return tool, Policy.ASK in policies
+
+    async def trusted(self) -> Toolbox:
+        if self.toolbox is None or time.monotonic() > self.trusted_until:
+            self.toolbox = await sync_to_async(journal.toolbox_of)(self.plan, self.run.owner)
+            self.trusted_until = time.monotonic() + TRUST_S
+        return self.toolbox
+
+    def arguments_of(self, step: Step, tool: Tool) -> dict[str, Any]:
+        try:
+            arguments = resolve(step.arguments, self.results, self.run.inputs)
+        except Unresolved as error:
+            raise StepFailed("bad_reference", str(error)) from error
+        if problems := problems_of(arguments, tool.input_schema, "/arguments"):
+            told = " ".join(f"{problem.path}: {problem.message}" for problem in problems[:3])
+            raise StepFailed("invalid_arguments", f"The arguments do not fit the tool. {told}")
+        return arguments
+
+    async def finish(self) -> None:
+        if self.run.kind != Run.Kind.CHAIN:
+            return await sync_to_async(journal.hand_over)(self.run)
+        if error := error_of(self.plan, self.rows):
+            return await sync_to_async(journal.fail)(self.run, error)
+        try:
+            outputs = outputs_of(self.plan, self.results, self.run.inputs)
+        except Unresolved as unresolved:
+            error = {"code": "bad_reference", "message": f"Every step succeeded, but not the outputs: {unresolved}"}
+            return await sync_to_async(journal.fail)(self.run, error)
+        large = artifacts.large_outputs(outputs)
+        files = dict(zip(large, await self.stored(list(large.values())), strict=True))
+        kept = {name: {"file": files[name].as_json()} if name in files else value for name, value in outputs.items()}
+        return await sync_to_async(journal.succeed)(self.run, kept, list(files.values()))
+
+    async def stop_calls(self) -> None:
+        for task in self.calling:
+            task.cancel()
+        await asyncio.gather(*self.calling, return_exceptions=True)
+        self.calling = {}
+
+
+def hash_of(tool: Tool, arguments: dict[str, Any]) -> str:
+    """What a person approves: this tool as it is defined now, with exactly these arguments."""
+    approved = [tool.schema_hash, tool.server.slug, tool.name, arguments]
+    return hashlib.sha256(json.dumps(approved, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def outputs_of(plan: Plan, results: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
+    """What the plan says a run gives back; where it says nothing, the results of its last layer's steps."""
+    if plan.outputs is not None:
+        return resolve(plan.outputs, results, inputs)
+    return {step.id: results[step.id] for step in layers(plan)[-1]}
+
+
+INTERNAL = {
+    "code": "internal",
+    "message": "Something went wrong on our side, and it has been logged. Retry the run from the step it stopped at.",
+}
+ADVICE = {
+    "rejected": "Nothing was called for it; retry the run to be asked again.",
+    "step_unknown": "",
+    "needs_auth": "Enter its credentials on the server's page, then retry the run.",
+    "not_authorised": "Authorise it on the server's page, then retry the run.",
+}
+RETRY = "Change the plan, or retry the run from this step."
+
+
+def error_of(plan: Plan, rows: Mapping[str, ToolRun]) -> dict[str, Any] | None:
+    """The run's error: the first step that failed, why, and what to do. None when every step succeeded."""
+    failed = next((rows[step.id] for step in plan.steps if rows[step.id].status in FAILURES), None)
+    if failed is None:
+        return None
+    error = failed.error or {"code": "cancelled", "message": "It was stopped."}
+    advice = ADVICE.get(error["code"], RETRY)
+    message = f"Step {failed.step} ({failed.server_slug}.{failed.tool}): {error['message']} {advice}".strip()
+    return {"code": error["code"], "message": message, "step": failed.step}

@@ -1,0 +1,22 @@
+"""Background work: jobs take ids and may run twice."""
+
+import logging
+
+from asgiref.sync import async_to_sync
+from django.db import close_old_connections
+
+from chains import executor
+from chains.dispatch import redispatch_abandoned
+
+logger = logging.getLogger(__name__)
+
+
+def drive_run(run_id: str) -> None:
+    """Carry a run on, on queue `runs`. Its database work stays on this thread; MCP has a loop of its own."""
+    close_old_connections()
+    async_to_sync(executor.drive)(run_id)
+
+
+def reconcile() -> int:
+    """Queue again what was acknowledged and forgotten: a worker died, or Redis lost its queues."""
+    return redispatch_abandoned()

@@ -1,0 +1,207 @@
+"""What a run's driver writes down: a row before each call and after it, with the events that tell of it.
+
+Every verb takes the driver's lease token and raises LostLease, having written nothing, for a driver that was replaced.
+"""
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from chains import artifacts, events
+from chains.dispatch import dispatch
+from chains.events import publish
+from chains.leases import LostLease
+from chains.models import Run, ToolRun
+from chains.plan import Plan, Toolbox
+
+Status = ToolRun.Status
+UNKNOWN = {
+    "code": "step_unknown",
+    "message": "The worker stopped while this was being called, so it may have happened. Look, then retry the run.",
+}
+
+
+class CancelRequested(Exception):
+    """Somebody asked for the run to stop."""
+
+
+def take_up(run_id: uuid.UUID | str, lease_token: int) -> Run:
+    """The run with its owner, now running."""
+    held = Run.objects.unfinished().filter(pk=run_id, lease_token=lease_token)
+    if not held.update(status=Run.Status.RUNNING, started_at=Coalesce(F("started_at"), Now())):
+        raise LostLease(f"run {run_id}, token {lease_token}")
+    return Run.objects.select_related("owner").get(pk=run_id)
+
+
+def toolbox_of(plan: Plan, user: User) -> Toolbox:
+    return Toolbox.of(plan.steps, user)
+
+
+def settle_interrupted(run: Run, rows: Iterable[ToolRun], repeatable: set[str]) -> None:
+    """Steps that were being called when the last driver died: only those that are safe to repeat run again."""
+    interrupted = [row for row in rows if row.status == Status.RUNNING]
+    again = [row for row in interrupted if row.step in repeatable]
+    lost = [row for row in interrupted if row.step not in repeatable]
+    for row in again:
+        row.status = Status.PENDING
+    for row in lost:
+        close(row, Status.UNKNOWN, error=UNKNOWN)
+    write(run, interrupted, [(events.STEP_FINISHED, finished_event(row)) for row in lost])
+
+
+def close(row: ToolRun, status: str, *, result: Any = None, error: Mapping[str, Any] | None = None) -> None:
+    """Set what an ended step's row says; the caller writes it."""
+    row.status, row.finished_at, row.error = status, timezone.now(), dict(error) if error else None
+    row.result = row.result if result is None else result
+    if row.started_at:
+        row.duration_ms = max(0, round((row.finished_at - row.started_at).total_seconds() * 1000))
+
+
+ROW_FIELDS = ["status", "arguments", "approval_hash", "result", "error", "started_at", "finished_at", "duration_ms"]
+
+
+def write(run: Run, rows: Sequence[ToolRun], told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """Rows and events, together or not at all. Raises LostLease."""
+    if not rows:
+        return
+    with transaction.atomic():
+        publish(run.pk, told, lease_token=run.lease_token)
+        if len(rows) == 1:
+            rows[0].save(update_fields=ROW_FIELDS)
+        else:
+            ToolRun.objects.bulk_update(rows, ROW_FIELDS)
+
+
+def begin(run: Run, row: ToolRun, arguments: dict[str, Any]) -> None:
+    row.status, row.arguments, row.started_at = Status.RUNNING, arguments, timezone.now()
+    row.result = row.error = row.finished_at = row.duration_ms = None
+    call = {"step": row.step, "server": row.server_slug, "tool": row.tool}
+    told: list[tuple[str, dict[str, Any]]] = [
+        (events.STEP_STARTED, call | {"attempt": row.attempt}),
+        (events.TOOL_CALL_START, call),
+        (events.TOOL_CALL_ARGS, {"step": row.step, "delta": json.dumps(arguments, ensure_ascii=False)}),
+    ]
+    write(run, [row], told)
+
+
+def progress(run: Run, step: str, done: float, total: float | None, message: str) -> None:
+    data = {"step": step, "progress": done, "total": total, "message": message[:1000]}
+    publish(run.pk, [(events.TOOL_CALL_PROGRESS, data)], lease_token=run.lease_token)
+
+
+def ask(run: Run, row: ToolRun, arguments: dict[str, Any], approval_hash: str) -> None:
+    """The step waits for somebody to approve exactly these arguments."""
+    row.status, row.arguments, row.approval_hash = Status.AWAITING_APPROVAL, arguments, approval_hash
+    call = {"step": row.step, "server": row.server_slug, "tool": row.tool}
+    write(run, [row], [(events.APPROVAL_REQUIRED, call | {"arguments": arguments, "approval_hash": approval_hash})])
+
+
+def end_step(
+    run: Run,
+    row: ToolRun,
+    status: str,
+    *,
+    result: Any = None,
+    files: Sequence[artifacts.Stored] = (),
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """A step's last word: result or error, and the files it left."""
+    close(row, status, result=result, error=error)
+    told: list[tuple[str, dict[str, Any]]] = [(events.STEP_FINISHED, finished_event(row))]
+    if result is not None:
+        told.insert(0, (events.TOOL_CALL_RESULT, {"step": row.step, "result": result}))
+    with transaction.atomic():
+        write(run, [row], told)
+        artifacts.keep_files(run, row.step, files)
+
+
+def finished_event(row: ToolRun) -> dict[str, Any]:
+    return {"step": row.step, "status": row.status, "duration_ms": row.duration_ms, "error": row.error}
+
+
+def skip(run: Run, rows: Sequence[ToolRun], because: str) -> None:
+    error = {"code": "skipped", "message": f"Step {because}, which it needs, has no result."}
+    for row in rows:
+        close(row, Status.SKIPPED, error=error)
+    write(run, rows, [(events.STEP_FINISHED, finished_event(row)) for row in rows])
+
+
+def approved_since(run: Run, rows: Sequence[ToolRun]) -> list[ToolRun]:
+    """Of the waiting rows those that somebody has answered, as they are now in the database."""
+    return list(ToolRun.objects.filter(pk__in=[row.pk for row in rows]).exclude(status=Status.AWAITING_APPROVAL))
+
+
+def look(run: Run) -> None:
+    """Raises CancelRequested or LostLease when the driver must stop."""
+    row = Run.objects.filter(pk=run.pk).values("lease_token", "cancel_requested_at").first()
+    if row is None or row["lease_token"] != run.lease_token:
+        raise LostLease(f"run {run.pk}, token {run.lease_token}")
+    if row["cancel_requested_at"]:
+        raise CancelRequested
+
+
+def _held(run: Run) -> None:
+    """Lock the run's row for the rest of the transaction. Raises CancelRequested or LostLease."""
+    list(Run.objects.select_for_update().filter(pk=run.pk).values_list("pk"))
+    look(run)
+
+
+def park(run: Run, waiting: Sequence[ToolRun]) -> bool:
+    """Give the run back until somebody approves; False where that has happened already."""
+    with transaction.atomic():
+        _held(run)
+        if approved_since(run, waiting):
+            return False
+        Run.objects.filter(pk=run.pk).update(status=Run.Status.AWAITING_APPROVAL, lease_expires_at=None)
+    return True
+
+
+def hand_over(run: Run) -> None:
+    """The steps of a chat's run are done: give it back and let its next job (the answer) be queued."""
+    with transaction.atomic():
+        _held(run)
+        Run.objects.filter(pk=run.pk).update(lease_expires_at=None)
+        dispatch(run)
+
+
+def finish(run: Run, status: str, *, outputs: Any = None, error: Any = None, lease_token: int) -> None:
+    """Call inside a transaction. Raises LostLease."""
+    over = {"status": status, "outputs": outputs, "error": error, "finished_at": timezone.now()}
+    held = Run.objects.unfinished().filter(pk=run.pk, lease_token=lease_token)
+    if not held.update(**over, lease_expires_at=None):
+        raise LostLease(f"run {run.pk}, token {lease_token}")
+    if status == Run.Status.FAILED:
+        last = (events.RUN_ERROR, {"status": status, "error": error})
+    else:
+        last = (events.RUN_FINISHED, {"status": status, "outputs": outputs})
+    publish(run.pk, [last], lease_token=lease_token)
+
+
+def succeed(run: Run, outputs: Mapping[str, Any], files: Sequence[artifacts.Stored]) -> None:
+    with transaction.atomic():
+        artifacts.keep_outputs(run, outputs, files)
+        finish(run, Run.Status.SUCCEEDED, outputs=outputs, lease_token=run.lease_token)
+
+
+def fail(run: Run, error: Mapping[str, Any]) -> None:
+    with transaction.atomic():
+        finish(run, Run.Status.FAILED, error=dict(error), lease_token=run.lease_token)
+
+
+def end_cancelled(run: Run, lease_token: int) -> None:
+    """Every step that is not over and the run itself are cancelled."""
+    with transaction.atomic():
+        rows = [row for row in run.current_steps() if row.status not in ToolRun.FINISHED]
+        for row in rows:
+            close(row, Status.CANCELLED)
+        told = [(events.STEP_FINISHED, finished_event(row)) for row in rows]
+        publish(run.pk, told, lease_token=lease_token)
+        ToolRun.objects.bulk_update(rows, ["status", "error", "finished_at", "duration_ms"])
+        finish(run, Run.Status.CANCELLED, lease_token=lease_token)

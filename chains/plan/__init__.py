@@ -1,0 +1,29 @@
+"""Plans: the format, what is wrong with one, and what its references stand for."""
+
+from chains.plan.format import MAX_BYTES, MAX_STEPS, PLAN_SCHEMA, Plan, Step, layers, parse, read
+from chains.plan.problems import PlanError, Problem, pointer_to
+from chains.plan.references import Reference, Unresolved, resolve, scan
+from chains.plan.validation import Toolbox, check, input_problems, validate, with_defaults
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_STEPS",
+    "PLAN_SCHEMA",
+    "Plan",
+    "PlanError",
+    "Problem",
+    "Reference",
+    "Step",
+    "Toolbox",
+    "Unresolved",
+    "check",
+    "input_problems",
+    "layers",
+    "parse",
+    "pointer_to",
+    "read",
+    "resolve",
+    "scan",
+    "validate",
+    "with_defaults",
+]

@@ -1,0 +1,33 @@
+"""What is wrong with a plan, and where."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    path: str  # a JSON pointer into the plan
+    code: str  # snake_case
+    message: str  # one sentence a person or a planner can act on
+
+    def as_json(self) -> dict[str, str]:
+        return {"path": self.path, "code": self.code, "message": self.message}
+
+
+class PlanError(Exception):
+    """A plan that cannot run; it carries everything that is wrong with it."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("; ".join(f"{problem.path}: {problem.message}" for problem in problems))
+        self.problems = list(problems)
+
+    @property
+    def message(self) -> str:
+        first = self.problems[0]
+        more = len(self.problems) - 1
+        return f"{first.message} ({first.path})" + (f" and {more} more" if more else "")
+
+
+def pointer_to(*tokens: str | int) -> str:
+    """The JSON pointer (RFC 6901) through these keys and indexes."""
+    return "".join("/" + str(token).replace("~", "~0").replace("/", "~1") for token in tokens)

@@ -1,0 +1,212 @@
+"""May this user run this plan, and would its tools accept it? Asked before anything runs."""
+
+import difflib
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db.models import Q
+
+from chains.plan import schemas
+from chains.plan.format import Plan, Step, read
+from chains.plan.problems import Problem, pointer_to
+from chains.plan.references import MARKERS, Reference, marker_of, scan, tokens_of
+from chains.plan.schemas import Unknown
+from registry.models import Connection, Policy, Server, Tool
+
+MAX_NAMES = 10_000  # looked at for “did you mean”
+_PART_TYPES = {"text": "string", "content": "array", "files": "array", "is_error": "boolean"}
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """What the user has of what a plan names: servers by slug and id, tools by server and name, connections."""
+
+    servers: Mapping[str, Server]
+    tools: Mapping[tuple[Any, str], Tool]
+    connections: Mapping[Any, Connection]
+
+    @classmethod
+    def of(cls, steps: Sequence[Step], user: User) -> "Toolbox":
+        """Three queries, however many steps."""
+        wanted = {step.server for step in steps}
+        named = Q(slug__in=wanted) | Q(pk__in=[name for name in wanted if _is_uuid(name)])
+        servers = list(Server.objects.visible_to(user).filter(named))
+        names = {step.tool for step in steps}
+        tools = Tool.objects.present().filter(server__in=servers, name__in=names).select_related("server")
+        connections = Connection.objects.valid().filter(user=user, server__in=servers)
+        return cls(
+            {str(key): server for server in servers for key in (server.slug, server.pk)},
+            {(tool.server_id, tool.name): tool for tool in tools},
+            {connection.server_id: connection for connection in connections},
+        )
+
+    def tool(self, step: Step) -> Tool | None:
+        server = self.servers.get(step.server)
+        return self.tools.get((server.pk, step.tool)) if server else None
+
+    def names(self, server: Server) -> list[str]:
+        """Of the server's tools: asked for only on the way to a refusal, once for all servers."""
+        return [name for owner, name in self._all_names if owner == server.pk]
+
+    @cached_property
+    def _all_names(self) -> list[tuple[Any, str]]:
+        servers = set(self.servers.values())
+        return list(Tool.objects.present().filter(server__in=servers).values_list("server_id", "name")[:MAX_NAMES])
+
+
+def _is_uuid(name: str) -> bool:
+    try:
+        uuid.UUID(name)
+    except ValueError:
+        return False
+    return True
+
+
+def validate(plan: Plan, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> list[Problem]:
+    """Everything that is wrong with a plan that reads well. `tool_hashes`: its tools' definitions when it was saved."""
+    toolbox = Toolbox.of(plan.steps, user)
+    problems = [problem for step in plan.steps for problem in _step_problems(plan, step, toolbox, tool_hashes or {})]
+    return [*problems, *_input_schema_problems(plan), *_output_problems(plan, toolbox)]
+
+
+def check(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> tuple[Plan | None, list[Problem]]:
+    """`read` and `validate` in one: the plan, and all problems of form and substance together."""
+    plan, problems = read(data)
+    if plan is not None:
+        problems = [*problems, *validate(plan, user=user, tool_hashes=tool_hashes)]
+    return plan, problems
+
+
+def _step_problems(plan: Plan, step: Step, toolbox: Toolbox, hashes: Mapping[str, str]) -> Iterator[Problem]:
+    server, tool = toolbox.servers.get(step.server), toolbox.tool(step)
+    if server is None:
+        yield Problem(f"{step.path}/server", "unknown_server", f"There is no server “{step.server}” that you can see.")
+        return
+    if tool is None:
+        yield _unknown_tool(step, toolbox.names(server))
+        return
+    yield from _permission_problems(step, tool, toolbox.connections.get(server.pk))
+    yield from _definition_problems(step, tool, hashes)
+    yield from _argument_problems(plan, step, tool, toolbox)
+
+
+def _unknown_tool(step: Step, names: Sequence[str]) -> Problem:
+    near = difflib.get_close_matches(step.tool, names, n=1)
+    hint = f"; did you mean “{near[0]}”?" if near else "." if names else "; test its connection to load its tools."
+    return Problem(f"{step.path}/tool", "unknown_tool", f"“{step.server}” has no tool “{step.tool[:100]}”{hint}")
+
+
+def _permission_problems(step: Step, tool: Tool, connection: Connection | None) -> Iterator[Problem]:
+    path, name = f"{step.path}/tool", f"{tool.server.slug}.{tool.name}"
+    if connection is None or not connection.allows(tool.name):
+        yield Problem(path, "not_authorised", f"You have not authorised {name}; do so on the server's page.")
+    elif not tool.enabled:
+        yield Problem(path, "disabled_tool", f"{name} is switched off by whoever looks after the registry.")
+    elif Policy.NEVER in (connection.policy_for(tool), step.approval):
+        yield Problem(path, "forbidden_by_policy", f"The approval policy for {name} is “never”.")
+
+
+def _definition_problems(step: Step, tool: Tool, hashes: Mapping[str, str]) -> Iterator[Problem]:
+    path, name = f"{step.path}/tool", f"{tool.server.slug}/{tool.name}"
+    saved = hashes.get(name)
+    if tool.quarantined:
+        message = f"{name} changed after it was authorised; look at the change on the server's page and accept it."
+        yield Problem(path, "changed_tool", message)
+    elif saved is not None and saved != tool.schema_hash:
+        message = f"{name} changed since this template was saved; look at it and save the template again."
+        yield Problem(path, "changed_tool", message)
+
+
+def _argument_problems(plan: Plan, step: Step, tool: Tool, toolbox: Toolbox) -> list[Problem]:
+    path = f"{step.path}/arguments"
+    problems = [
+        problem
+        for item in scan(step.arguments, path)
+        if isinstance(item, Reference) and (problem := _input_problem(plan, item))
+    ]
+    arguments = _with_unknowns(plan, step.arguments, path, toolbox)
+    return problems + schemas.problems_of(arguments, tool.input_schema, path)
+
+
+def _input_problem(plan: Plan, reference: Reference) -> Problem | None:
+    if reference.step is not None:
+        return None
+    declared = plan.inputs.get("properties")
+    tokens = tokens_of(reference.pointer)
+    if not tokens or (isinstance(declared, dict) and tokens[0] in declared):
+        return None
+    message = f"The plan's inputs declare no “{tokens[0]}”; declare it under /inputs/properties."
+    return Problem(reference.path, "unknown_input", message)
+
+
+def _with_unknowns(plan: Plan, value: Any, path: str, toolbox: Toolbox) -> Any:
+    """`value` as it will be, with an Unknown wherever that is known only when the plan runs."""
+    if marker_of(value) == "$format":
+        return Unknown("$format", frozenset({"string"}))
+    if marker_of(value) in MARKERS:
+        found = [item for item in scan(value, path) if isinstance(item, Reference)]
+        return _unknown(plan, found[0], toolbox) if found else Unknown("a reference")
+    if isinstance(value, dict):
+        return {key: _with_unknowns(plan, item, path + pointer_to(key), toolbox) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_unknowns(plan, item, path + pointer_to(i), toolbox) for i, item in enumerate(value)]
+    return value
+
+
+def _unknown(plan: Plan, reference: Reference, toolbox: Toolbox) -> Unknown:
+    tokens = tokens_of(reference.pointer)
+    if reference.step is None:
+        return Unknown(reference.name, _types_at(plan.inputs, tokens))
+    if not tokens:
+        return Unknown(reference.name, frozenset({"object"}))
+    if tokens[0] in _PART_TYPES and len(tokens) == 1:
+        return Unknown(reference.name, frozenset({_PART_TYPES[tokens[0]]}))
+    step = next((step for step in plan.steps if step.id == reference.step), None)
+    tool = toolbox.tool(step) if step else None
+    schema = tool.output_schema if tool and tokens[0] == "json" else None
+    return Unknown(reference.name, _types_at(schema, tokens[1:]))
+
+
+def _types_at(schema: Any, tokens: Sequence[str]) -> frozenset[str] | None:
+    """The types a schema declares, plainly, for what a pointer reaches; None where it does not say."""
+    for token in tokens:
+        properties = schema.get("properties") if isinstance(schema, dict) else None
+        schema = properties.get(token) if isinstance(properties, dict) else None
+    declared = schema.get("type") if isinstance(schema, dict) else None
+    names = [declared] if isinstance(declared, str) else declared
+    if not isinstance(names, list) or not names or not all(name in schemas.TYPES for name in names):
+        return None
+    return frozenset(names)
+
+
+def _input_schema_problems(plan: Plan) -> Iterator[Problem]:
+    if plan.inputs.get("type", "object") != "object":
+        yield Problem("/inputs/type", "wrong_type", "The plan's inputs are an object; list them under properties.")
+    properties = plan.inputs.get("properties", {})
+    if not isinstance(properties, dict) or not all(isinstance(item, dict | bool) for item in properties.values()):
+        yield Problem("/inputs/properties", "wrong_type", "Properties are an object of JSON Schemas.")
+
+
+def _output_problems(plan: Plan, toolbox: Toolbox) -> list[Problem]:
+    references = [item for item in scan(plan.outputs or {}, "/outputs") if isinstance(item, Reference)]
+    return [problem for reference in references if (problem := _input_problem(plan, reference))]
+
+
+def input_problems(plan: Plan, inputs: Mapping[str, Any]) -> list[Problem]:
+    """What is wrong with what a run is given; paths are pointers into the inputs."""
+    return schemas.problems_of(dict(inputs), plan.inputs, "")
+
+
+def with_defaults(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs, with the declared default of each that was not given."""
+    properties = plan.inputs.get("properties", {})
+    defaults = {
+        name: schema["default"]
+        for name, schema in (properties.items() if isinstance(properties, dict) else ())
+        if isinstance(schema, dict) and "default" in schema
+    }
+    return {**defaults, **inputs}

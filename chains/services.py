@@ -1,0 +1,271 @@
+"""What people do with plans, runs and templates. Each verb owns its transaction."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from chains import journal
+from chains.dispatch import dispatch
+from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, publish
+from chains.leases import LostLease
+from chains.models import Run, Template, ToolRun
+from chains.plan import Plan, PlanError, Problem, Toolbox, check, input_problems, layers, parse, with_defaults
+
+
+class InputError(Exception):
+    """What the run was given does not fit the plan's inputs; paths are pointers into the inputs."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__(problems[0].message)
+        self.problems = problems
+
+
+class Conflict(Exception):
+    """The run is not in a state in which this can be done; the message is a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def start_run(
+    *,
+    user: User,
+    plan: dict[str, Any] | None,
+    inputs: Mapping[str, Any] | None = None,
+    approval: str = "",
+    template: Template | None = None,
+    kind: str = Run.Kind.CHAIN,
+    conversation_id: Any = None,
+    idempotency_key: str | None = None,
+) -> Run:
+    """Acknowledge a run and have it carried out; without a plan (kind chat) it is planned first.
+
+    The same idempotency_key with the same request returns the first run. Raises PlanError, InputError, Conflict.
+    """
+    key, asked = idempotency_key or None, _request_hash(plan, inputs, approval, template, kind)
+    if key and (first := Run.objects.owned_by(user).filter(idempotency_key=key).first()):
+        return _same_request(first, asked)
+    given = dict(inputs or {})
+    data = plan if plan is not None or template is None else template.plan
+    checked = None
+    if data is not None:
+        checked = checked_plan(data, user=user, tool_hashes=template.tool_hashes if template else None)
+        given = _checked_inputs(checked, given)
+    run = Run(owner=user, kind=kind, approval=approval, template=template, conversation_id=conversation_id)
+    run.inputs, run.plan, run.idempotency_key, run.request_hash = given, data, key, asked
+    try:
+        return _create(run, checked)
+    except IntegrityError:
+        if key is None:
+            raise
+        return _same_request(Run.objects.owned_by(user).get(idempotency_key=key), asked)
+
+
+@transaction.atomic
+def _create(run: Run, plan: Plan | None) -> Run:
+    run.save(force_insert=True)
+    events = [(RUN_STARTED, _started(run))]
+    if plan is not None:
+        _add_steps(run, plan)
+        events.append((PLAN_READY, _plan_ready(plan)))
+    run.last_seq = publish(run.pk, events)
+    dispatch(run)
+    return run
+
+
+def _same_request(first: Run, asked: str) -> Run:
+    if first.request_hash != asked:
+        raise Conflict("idempotency_conflict", "This Idempotency-Key was used before for another request.")
+    return first
+
+
+def _request_hash(
+    plan: Any, inputs: Mapping[str, Any] | None, approval: str, template: Template | None, kind: str
+) -> str:
+    asked = [plan, dict(inputs or {}), approval, str(template.pk) if template else None, kind]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def checked_plan(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> Plan:
+    """The plan, read and validated for this user. Raises PlanError."""
+    plan, problems = check(data, user=user, tool_hashes=tool_hashes)
+    if plan is None or problems:
+        raise PlanError(problems)
+    return plan
+
+
+def _checked_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    complete = with_defaults(plan, inputs)
+    if problems := input_problems(plan, complete):
+        raise InputError(problems)
+    return complete
+
+
+def _add_steps(run: Run, plan: Plan, only: Collection[str] | None = None) -> None:
+    """Journal rows for the plan's steps in the run's attempt."""
+    toolbox = Toolbox.of(plan.steps, run.owner)
+    ToolRun.objects.bulk_create(
+        ToolRun(
+            run=run,
+            step=step.id,
+            position=step.index,
+            server=toolbox.servers.get(step.server),
+            server_slug=toolbox.servers[step.server].slug if step.server in toolbox.servers else step.server,
+            tool=step.tool,
+            arguments=step.arguments,
+            attempt=run.attempt,
+        )
+        for step in plan.steps
+        if only is None or step.id in only
+    )
+
+
+def _started(run: Run) -> dict[str, Any]:
+    return {"kind": run.kind, "attempt": run.attempt, "inputs": run.inputs}
+
+
+def _plan_ready(plan: Plan) -> dict[str, Any]:
+    return {"plan": plan.data, "layers": [[step.id for step in layer] for layer in layers(plan)]}
+
+
+def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
+    """Give a planned run its plan: the lease is given back and the first step's job queued.
+
+    Raises PlanError (nothing has changed then) or LostLease.
+    """
+    checked = checked_plan(plan, user=run.owner)
+    with transaction.atomic():
+        held = Run.objects.unfinished().filter(pk=run.pk, lease_token=lease_token)
+        if not held.update(plan=plan, status=Run.Status.RUNNING, lease_expires_at=None):
+            raise LostLease(f"run {run.pk}, token {lease_token}")
+        run.refresh_from_db()
+        _add_steps(run, checked)
+        publish(run.pk, [(PLAN_READY, _plan_ready(checked))], lease_token=lease_token)
+        dispatch(run)
+
+
+def finish_run(*, run: Run, status: str, outputs: Any = None, error: Any = None, lease_token: int) -> None:
+    """The last word on a run: its status, RUN_FINISHED or RUN_ERROR, its outputs kept as a result. Raises LostLease."""
+    with transaction.atomic():
+        journal.finish(run, status, outputs=outputs, error=error, lease_token=lease_token)
+
+
+def approve(*, run: Run, user: User, approval_hash: str | Collection[str], step: str | None = None) -> Run:
+    """Let waiting steps run as they were shown: those of these hashes, or the one named. Raises Conflict."""
+    hashes = {approval_hash} if isinstance(approval_hash, str) else set(approval_hash)
+    with transaction.atomic():
+        run = _locked(run)
+        rows = [row for row in _waiting(run, step) if row.approval_hash in hashes]
+        if not rows:
+            message = "What waits has changed since you looked at it; look at the arguments again, then approve."
+            raise Conflict("approval_changed", message)
+        for row in rows:
+            row.approved_hash, row.approved_by, row.status = row.approval_hash, user, ToolRun.Status.PENDING
+        ToolRun.objects.bulk_update(rows, ["approved_hash", "approved_by", "status"])
+        _go_on(run)
+    return run
+
+
+def reject(*, run: Run, user: User, step: str | None = None) -> Run:
+    """Refuse waiting steps: they and what depends on them do not run, and the run fails. Raises Conflict."""
+    error = {"code": "rejected", "message": f"{user.get_username()} did not approve this step."}
+    with transaction.atomic():
+        run = _locked(run)
+        rows = _waiting(run, step)
+        for row in rows:
+            row.status, row.error, row.finished_at = ToolRun.Status.CANCELLED, error, timezone.now()
+        ToolRun.objects.bulk_update(rows, ["status", "error", "finished_at"])
+        publish(run.pk, [(STEP_FINISHED, journal.finished_event(row)) for row in rows])
+        _go_on(run)
+    return run
+
+
+def _waiting(run: Run, step: str | None) -> list[ToolRun]:
+    rows = [row for row in run.current_steps() if row.status == ToolRun.Status.AWAITING_APPROVAL]
+    rows = [row for row in rows if step is None or row.step == step]
+    if not rows or run.is_finished:
+        raise Conflict("not_waiting", f"{f'Step {step}' if step else 'This run'} does not wait for an approval.")
+    return rows
+
+
+def _go_on(run: Run) -> None:
+    """A parked run is taken up again; one that is being driven notices by itself."""
+    if run.status == Run.Status.AWAITING_APPROVAL:
+        run.status = Run.Status.RUNNING
+        run.save(update_fields=["status"])
+        dispatch(run)
+
+
+def cancel(*, run: Run) -> Run:
+    """Stop a run: at once where nobody drives it, else its driver stops within two seconds. Raises Conflict."""
+    with transaction.atomic():
+        run = _locked(run)
+        if run.is_finished:
+            raise Conflict("already_finished", f"This run is over: {run.status}.")
+        run.cancel_requested_at = run.cancel_requested_at or timezone.now()
+        if not run.is_driven:
+            run.lease_token += 1  # whoever may still wake up is fenced off
+        run.save(update_fields=["cancel_requested_at", "lease_token"])
+        if not run.is_driven:
+            journal.end_cancelled(run, run.lease_token)
+            run.refresh_from_db()
+    return run
+
+
+def retry(*, run: Run) -> Run:
+    """Take up a failed or cancelled run from its first unfinished step, as a new attempt. Raises Conflict."""
+    with transaction.atomic():
+        run = _locked(run)
+        if run.status not in (Run.Status.FAILED, Run.Status.CANCELLED):
+            raise Conflict("not_finished", f"Only a failed or cancelled run can be tried again; it is {run.status}.")
+        run.attempt += 1
+        run.status, run.finished_at, run.cancel_requested_at = Run.Status.QUEUED, None, None
+        run.error = run.outputs = run.lease_expires_at = None
+        run.save()
+        if run.plan is not None:
+            unfinished = {row.step for row in run.current_steps() if row.status != ToolRun.Status.SUCCEEDED}
+            _add_steps(run, parse(run.plan), unfinished)
+        publish(run.pk, [(RUN_STARTED, _started(run))])
+        dispatch(run)
+    return run
+
+
+def _locked(run: Run) -> Run:
+    return Run.objects.select_for_update().get(pk=run.pk)
+
+
+def save_template(
+    *, user: User, name: str, plan: Any = None, run: Run | None = None, description: str = ""
+) -> Template:
+    """Keep a plan, or the plan of a run, to run it again. Raises PlanError."""
+    data = plan if run is None else run.plan
+    checked = checked_plan(data, user=user)
+    hashes = tool_hashes(checked, user=user)
+    return Template.objects.create(owner=user, name=name, description=description, plan=data, tool_hashes=hashes)
+
+
+def update_template(
+    *, template: Template, name: str | None = None, description: str | None = None, plan: Any = None
+) -> Template:
+    """Change what is given; a plan is validated, accepts its tools as they are now, and makes a new version."""
+    if plan is not None:
+        checked = checked_plan(plan, user=template.owner)
+        template.plan, template.version = plan, template.version + 1
+        template.tool_hashes = tool_hashes(checked, user=template.owner)
+    template.name = template.name if name is None else name
+    template.description = template.description if description is None else description
+    template.save()
+    return template
+
+
+def tool_hashes(plan: Plan, *, user: User) -> dict[str, str]:
+    """'server/tool' → schema_hash, for every tool the plan names."""
+    toolbox = Toolbox.of(plan.steps, user)
+    tools = [tool for step in plan.steps if (tool := toolbox.tool(step))]
+    return {f"{tool.server.slug}/{tool.name}": tool.schema_hash for tool in tools}

@@ -1,0 +1,113 @@
+"""One open session a server for the whole run, each entered and left by a task of its own."""
+
+import asyncio
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+
+from registry.connectors import CallResult, ConnectorError, Session, connect
+from registry.connectors.base import Progress
+from registry.credentials import CredentialsLost, credentials_for
+from registry.models import Server
+
+CLOSE_S = 2
+USABLE_AFTER = {"tool_not_found", "too_large", "timeout"}  # errors of one call, not of the session
+
+
+class OpenSession:
+    """A session and the task that owns it: MCP clients must be left by the task that entered them."""
+
+    def __init__(self, server: Server, owner: User) -> None:
+        self.ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self.closing = asyncio.Event()
+        self.calls = 0
+        self.task = asyncio.create_task(self._own(server, owner), name=f"session {server.slug}")
+        self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
+
+    async def _own(self, server: Server, owner: User) -> None:
+        try:
+            credentials = await sync_to_async(credentials_for)(owner, server)
+            async with connect(server, credentials) as session:
+                self.ready.set_result(session)
+                await self.closing.wait()
+        except ConnectorError as error:
+            self._failed(error)
+        except CredentialsLost as error:
+            self._failed(ConnectorError("needs_auth", str(error)))
+        finally:
+            self._failed(_gone(sent=False))
+
+    def _failed(self, error: ConnectorError) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(error)
+
+    async def call(
+        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None
+    ) -> CallResult:
+        session = await asyncio.shield(self.ready)
+        if self.task.done():
+            raise _gone(sent=False)
+        calling = asyncio.ensure_future(session.call(tool, arguments, timeout_s=timeout_s, on_progress=on_progress))
+        self.calls += 1
+        try:
+            await asyncio.wait({calling, self.task}, return_when=asyncio.FIRST_COMPLETED)
+            if not calling.done():
+                raise _gone(sent=True)
+            return calling.result()
+        finally:
+            self.calls -= 1
+            await _stopped(calling)
+            if self.closing.is_set() and not self.calls:
+                self.task.cancel()
+
+    def retire(self) -> None:
+        """Close once the calls that are under way are done."""
+        if not self.calls:
+            self.closing.set()
+
+    async def close(self) -> None:
+        self.closing.set()
+        await asyncio.wait({self.task}, timeout=CLOSE_S)
+        await _stopped(self.task)
+
+
+def _gone(*, sent: bool) -> ConnectorError:
+    return ConnectorError("unreachable", "The connection to the server ended unexpectedly.", sent=sent)
+
+
+async def _stopped(task: "asyncio.Future[Any]") -> None:
+    """Cancel and wait, but no longer than CLOSE_S: a server that hangs must not hold up the run."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=CLOSE_S)
+
+
+class SessionPool:
+    """The sessions of one run; a broken one is replaced at the next call."""
+
+    def __init__(self, owner: User) -> None:
+        self.owner = owner
+        self.open: dict[uuid.UUID, OpenSession] = {}
+        self.retired: list[OpenSession] = []
+
+    async def call(
+        self, server: Server, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None
+    ) -> CallResult:
+        """Raises ConnectorError."""
+        current = self.open.get(server.pk)
+        if current is None or current.task.done():
+            current = self.open[server.pk] = OpenSession(server, self.owner)
+        try:
+            return await current.call(tool, arguments, timeout_s=timeout_s, on_progress=on_progress)
+        except ConnectorError as error:
+            if error.code not in USABLE_AFTER and self.open.get(server.pk) is current:
+                self.retired.append(self.open.pop(server.pk))
+                current.retire()
+            raise
+
+    async def close(self) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(*(session.close() for session in [*self.open.values(), *self.retired]))

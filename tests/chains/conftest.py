@@ -1,0 +1,74 @@
+"""Servers as a user has them: toy MCP servers registered, their tools loaded, authorised."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+
+from chains.models import Run
+from registry.connectors import ToolDefinition, connect
+from registry.models import Connection, Server, Tool
+from tests.toys import Toy
+
+
+def connected(user: User, toy: Toy, slug: str, *, approval: str = "auto") -> Server:
+    """A server of this user with the tools it really has, all of them authorised."""
+    server = Server.objects.create(slug=slug, name=slug, url=toy.url, transport="streamable_http", owner=user)
+    for tool in async_to_sync(tools_of)(server):
+        Tool.objects.create(
+            server=server,
+            name=tool.name,
+            input_schema=tool.input_schema,
+            output_schema=tool.output_schema,
+            annotations=tool.annotations,
+            schema_hash=f"{tool.name} as first seen",
+            content_hash="",
+        )
+    Connection.objects.create(user=user, server=server, approval_default=approval)
+    return server
+
+
+async def tools_of(server: Server) -> list[ToolDefinition]:
+    async with connect(server, {}) as session:
+        return (await session.introspect()).tools
+
+
+@pytest.fixture
+def text(alice: User, toy_text: Toy) -> Server:
+    return connected(alice, toy_text, "text")
+
+
+@pytest.fixture
+def files(alice: User, toy_files: Toy) -> Server:
+    return connected(alice, toy_files, "files")
+
+
+def step(step_id: str, tool: str, **arguments: Any) -> dict[str, Any]:
+    """`step("s1", "text.upper", text="a")`; further fields of the step are added with `|`."""
+    server, _, name = tool.partition(".")
+    return {"id": step_id, "server": server, "tool": name, "arguments": arguments}
+
+
+def plan(*steps: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"version": 1, "steps": list(steps), **fields}
+
+
+def statuses(run: Run) -> dict[str, str]:
+    run.refresh_from_db()
+    return {row.step: row.status for row in run.current_steps()}
+
+
+def event_types(run: Run) -> list[str]:
+    return list(run.events.values_list("type", flat=True))
+
+
+def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
+    """What `condition` returns once it is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it never happened"
+        time.sleep(0.02)
+    return value
