@@ -74,8 +74,8 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.alias(lower_name=Lower("name")).filter(Q(lower_name=lower) | Q(slug=lower))
 
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
-        """Annotate `connected`: has this user authorised the server?"""
-        mine = Connection.objects.filter(server=models.OuterRef("pk"), user_id=user.pk)
+        """Annotate `connected`: has this user authorised anything of the server?"""
+        mine = Connection.objects.granting().filter(server=models.OuterRef("pk"), user_id=user.pk)
         return self.annotate(connected=models.Exists(mine))
 
 
@@ -290,6 +290,10 @@ class HealthCheck(models.Model):
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def valid(self) -> "ConnectionQuerySet":
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+
+    def granting(self) -> "ConnectionQuerySet":
+        """Valid, and not there for its credentials alone."""
+        return self.valid().filter(Q(all_tools=True) | ~Q(tools=[]))
 
 
 class Connection(models.Model):

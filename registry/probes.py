@@ -9,7 +9,7 @@ import anyio
 from registry.connectors import ConnectorError, Introspection, connect
 from registry.models import Health, Server
 
-PROBE_TIMEOUT_S = {Server.Transport.STDIO: 95.0}
+PROBE_TIMEOUT_S: dict[str, float] = {Server.Transport.STDIO: 95.0}
 HTTP_PROBE_TIMEOUT_S = 60.0
 OTHER_TRANSPORT_TIMEOUT_S = 10.0
 MAX_DETAIL = 2_000
@@ -67,9 +67,7 @@ async def _attempt(server: Server, credentials: Mapping[str, str], timeout_s: fl
     return ProbeOutcome(Health.OK, _ok_detail(server, introspection), latency_ms, introspection)
 
 
-async def _with_other_transport(
-    server: Server, credentials: Mapping[str, str], outcome: ProbeOutcome
-) -> ProbeOutcome:
+async def _with_other_transport(server: Server, credentials: Mapping[str, str], outcome: ProbeOutcome) -> ProbeOutcome:
     """Streamable HTTP and SSE are often mistaken for each other: look whether the other one answers."""
     other = HTTP_TRANSPORTS[Server.Transport(server.transport)]
     twin = Server(transport=other, url=server.url, auth_type=server.auth_type)

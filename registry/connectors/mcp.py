@@ -44,7 +44,9 @@ from registry.connectors.stdio import Command, stdio_transport
 from registry.connectors.tools import definition_of, lenient, storable
 from registry.models import Server
 
-CONNECT_TIMEOUT_S = {Server.Transport.STDIO: 90.0}  # uvx and npx download a package before its first start
+CONNECT_TIMEOUT_S: dict[str, float] = {
+    Server.Transport.STDIO: 90.0
+}  # uvx and npx download a package before its first start
 HTTP_CONNECT_TIMEOUT_S = 25.0  # the SDK's own probe for the protocol takes up to ten
 LIST_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 3.0
@@ -104,7 +106,7 @@ class Body:
 
 @asynccontextmanager
 async def connect(target: Target) -> AsyncIterator[Session]:
-    """A session with the server; entered and left in the same task. Raises ConnectorError only, beside the caller's own."""
+    """A session with the server; entered and left in the same task. Raises ConnectorError, or the caller's own."""
     link = _link(target)
     body = Body()
     deadline = anyio.current_time() + CONNECT_TIMEOUT_S.get(target.transport, HTTP_CONNECT_TIMEOUT_S)

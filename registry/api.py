@@ -1,0 +1,187 @@
+"""The HTTP API of servers, their tools, their health and connections."""
+
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db.models import Case, IntegerField, Prefetch, Value, When
+from django.http import HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics, status
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry import services
+from registry.async_api import authenticated_user
+from registry.filters import filter_servers
+from registry.healthchecks import check_now
+from registry.models import Connection, Health, Server, ServerQuerySet, SourceRecord, Tool
+from registry.search import list_filter
+from registry.serializers import (
+    ConnectionInput,
+    ConnectionSerializer,
+    HealthCheckSerializer,
+    ServerFilters,
+    ServerInput,
+    ServerSerializer,
+    ToolSerializer,
+)
+
+HEALTH_ORDER = [
+    Health.OK, Health.NEEDS_AUTH, Health.UNTESTED, Health.TIMEOUT, Health.WRONG_TRANSPORT, Health.UNREACHABLE,
+    Health.NOT_MCP, Health.BLOCKED,
+]  # fmt: skip
+SORTS = {
+    "newest": ("-created_at", "-id"),
+    "name": ("name", "id"),
+    "health": ("health_rank", "name", "id"),
+    "tools": ("-tool_count", "id"),
+}
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+def caller(request: Request) -> User:
+    """Who is signed in; the permission classes let nobody else through."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
+def shown(servers: ServerQuerySet, user: Any) -> ServerQuerySet:
+    """With all that a server's JSON needs."""
+    records = Prefetch("source_records", SourceRecord.objects.only("server_id", "source"))
+    return servers.with_connection_of(user).prefetch_related(records)
+
+
+def ordered(servers: ServerQuerySet, sort: str) -> ServerQuerySet:
+    if sort == "health":
+        ranks = [When(health=health, then=Value(rank)) for rank, health in enumerate(HEALTH_ORDER)]
+        servers = servers.annotate(health_rank=Case(*ranks, output_field=IntegerField()))
+    return servers.order_by(*SORTS[sort])
+
+
+def visible_server(user: Any, slug_or_id: str) -> Server:
+    """Staff see every server that is not deleted. Raises NotFound."""
+    every = Server.objects.exclude(status=Server.Status.DELETED)
+    seen = every if user.is_staff else Server.objects.visible_to(user)
+    server = shown(seen.named(slug_or_id), user).first()
+    if server is None:
+        raise NotFound("There is no such server, or you may not see it.")
+    return server
+
+
+def own_server(user: Any, slug_or_id: str) -> Server:
+    """One the user may change. Raises NotFound or PermissionDenied."""
+    server = visible_server(user, slug_or_id)
+    if server.owner_id != user.pk and not user.is_staff:
+        raise PermissionDenied("Only its owner or staff may change this server.")
+    return server
+
+
+class ServerList(generics.GenericAPIView):
+    serializer_class = ServerSerializer
+
+    @extend_schema(parameters=[ServerFilters], responses=ServerSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        filters = validated(ServerFilters(data=request.query_params))
+        servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
+        servers = list_filter(servers, filters.get("q", ""))
+        servers = ordered(shown(servers, request.user), filters["sort"])
+        assert self.paginator is not None
+        self.paginator.ordering = SORTS[filters["sort"]]  # type: ignore[attr-defined]
+        return self.get_paginated_response(ServerSerializer(self.paginate_queryset(servers), many=True).data)
+
+    @extend_schema(request=ServerInput, responses={201: ServerSerializer})
+    def post(self, request: Request) -> Response:
+        fields = validated(ServerInput(data=request.data))
+        server = saved(services.add_server, owner=caller(request), **fields)
+        return Response(ServerSerializer(server).data, status=status.HTTP_201_CREATED)
+
+
+class ServerDetail(APIView):
+    @extend_schema(responses=ServerSerializer)
+    def get(self, request: Request, server: str) -> Response:
+        return Response(ServerSerializer(visible_server(request.user, server)).data)
+
+    @extend_schema(request=ServerInput, responses=ServerSerializer)
+    def patch(self, request: Request, server: str) -> Response:
+        found = own_server(request.user, server)
+        fields = validated(ServerInput(data=request.data, partial=True))
+        return Response(
+            ServerSerializer(saved(services.update_server, server=found, by=caller(request), **fields)).data
+        )
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, server: str) -> Response:
+        services.delete_server(server=own_server(request.user, server))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ServerTools(generics.GenericAPIView):
+    serializer_class = ToolSerializer
+
+    @extend_schema(responses=ToolSerializer(many=True))
+    def get(self, request: Request, server: str) -> Response:
+        found = visible_server(request.user, server)
+        assert self.paginator is not None
+        self.paginator.ordering = ("name", "id")  # type: ignore[attr-defined]
+        tools = self.paginate_queryset(Tool.objects.present().filter(server=found))
+        context = {"connection": connection_of(request.user, found)}
+        return self.get_paginated_response(ToolSerializer(tools, many=True, context=context).data)
+
+
+class ServerConnection(APIView):
+    @extend_schema(responses=ConnectionSerializer)
+    def get(self, request: Request, server: str) -> Response:
+        connection = connection_of(request.user, visible_server(request.user, server))
+        if connection is None:
+            raise NotFound("You have not authorised this server.")
+        return Response(ConnectionSerializer(connection).data)
+
+    @extend_schema(request=ConnectionInput, responses=ConnectionSerializer)
+    def put(self, request: Request, server: str) -> Response:
+        found = visible_server(request.user, server)
+        wanted = validated(ConnectionInput(data=request.data))
+        try:
+            connection = services.authorise(user=caller(request), server=found, **wanted)
+        except services.UnknownTools as unknown:
+            raise ValidationError({unknown.field: [str(unknown)]}) from unknown
+        return Response(ConnectionSerializer(connection).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, server: str) -> Response:
+        services.revoke(user=caller(request), server=visible_server(request.user, server))
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@csrf_exempt
+async def healthcheck(request: HttpRequest, server: str) -> JsonResponse:
+    """POST: test the connection now, in a worker; 200 whatever was found, 503 when no worker answered."""
+    user = await authenticated_user(request, method="POST")
+    found = await sync_to_async(visible_server)(user, server)
+    return JsonResponse(HealthCheckSerializer(await check_now(found, user)).data)
+
+
+def connection_of(user: Any, server: Server) -> Connection | None:
+    return Connection.objects.valid().filter(user_id=user.pk, server=server).first()
+
+
+def validated(serializer: Any) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def saved(verb: Any, **arguments: Any) -> Server:
+    """What a service refuses, as the API says it."""
+    try:
+        return verb(**arguments)
+    except services.AddressRefused as refused:
+        raise ValidationError({refused.field: [refused.message]}) from refused
+    except services.DuplicateServer as duplicate:
+        raise Conflict(f"{duplicate} Its id is {duplicate.existing.pk}.") from duplicate

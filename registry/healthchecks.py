@@ -1,0 +1,107 @@
+"""Test a connection now: a worker does it, whoever asked waits for the result without holding a thread."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import django_rq
+from asgiref.sync import sync_to_async
+from channels.layers import get_channel_layer
+from django.contrib.auth.models import User
+from django.utils import timezone
+from rest_framework.exceptions import APIException
+from rq import Worker
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+
+from registry.models import HealthCheck, Server
+
+QUEUE = "probes"
+PROBE_JOB = "registry.jobs.probe_server"
+WAIT_S = 100.0
+LOOK_S = 2.0  # a lost message is found in the table this much later
+PICKUP_S = 10.0  # a job that idle workers leave lying this long has nobody to run it
+
+
+class WorkerUnavailable(APIException):
+    status_code = 503
+    default_code = "worker_unavailable"
+    default_detail = (
+        "No worker is running the test: nothing was found out. Start the workers (`make run` does) and try again."
+    )
+
+
+async def check_now(server: Server, user: User) -> HealthCheck:
+    """Probe with the user's own credentials; clicks that come while a test is under way share its result.
+
+    Raises WorkerUnavailable when no worker answers within WAIT_S, at once when there is none.
+    """
+    layer = get_channel_layer()
+    group = f"probe.{server.pk}.{user.pk}"
+    channel = await layer.new_channel()
+    await layer.group_add(group, channel)
+    try:
+        started = timezone.now()
+        await sync_to_async(_enqueue)(server, user, group)
+        return await _wait(layer, channel, server, group, started)
+    finally:
+        await layer.group_discard(group, channel)
+
+
+def _enqueue(server: Server, user: User, group: str) -> None:
+    queue = django_rq.get_queue(QUEUE)
+    if not Worker.all_keys(queue=queue, connection=queue.connection):
+        raise WorkerUnavailable
+    try:
+        queue.enqueue_call(
+            PROBE_JOB,
+            args=(str(server.pk), user.pk, group),
+            job_id=_job_id(group),
+            unique=True,
+            result_ttl=0,
+            failure_ttl=1,
+            ttl=int(WAIT_S),
+        )
+    except DuplicateJobError:
+        return  # a test is under way: its result is told to the whole group
+
+
+def _job_id(group: str) -> str:
+    return group.replace(".", "-")
+
+
+async def _wait(layer: Any, channel: str, server: Server, group: str, started: datetime) -> HealthCheck:
+    deadline = asyncio.get_running_loop().time() + WAIT_S
+    while (left := deadline - asyncio.get_running_loop().time()) > 0:
+        await _message(layer, channel, min(LOOK_S, left))
+        if check := await _newest(server, started):
+            return check
+        if await sync_to_async(_is_stranded)(group, started):
+            break
+    raise WorkerUnavailable
+
+
+async def _message(layer: Any, channel: str, timeout_s: float) -> None:
+    try:
+        await asyncio.wait_for(layer.receive(channel), timeout_s)
+    except TimeoutError:
+        return
+
+
+async def _newest(server: Server, since: datetime) -> HealthCheck | None:
+    return await HealthCheck.objects.filter(server=server, checked_at__gte=since).order_by("-checked_at").afirst()
+
+
+def _is_stranded(group: str, started: datetime) -> bool:
+    """The job still waits although no worker of the queue is busy, or it is gone without a result."""
+    queue = django_rq.get_queue(QUEUE)
+    if (timezone.now() - started).total_seconds() < PICKUP_S:
+        return False
+    try:
+        status = Job.fetch(_job_id(group), connection=queue.connection).get_status()
+    except NoSuchJobError:
+        return True
+    if status != JobStatus.QUEUED:
+        return False
+    workers = Worker.all(queue=queue, connection=queue.connection)
+    return not any(worker.get_current_job_id() for worker in workers)

@@ -1,0 +1,191 @@
+"""JSON of servers, tools, connections and health checks, and what comes in."""
+
+from typing import Any
+
+from rest_framework import serializers
+
+from registry.credentials import CredentialsLost, decrypt
+from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
+
+MAX_ITEMS = 100
+MAX_VALUE = 8_000
+HEADER_OR_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_-]*$"
+OURS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept", "accept-encoding"}
+
+
+class ServerSerializer(serializers.ModelSerializer[Server]):
+    sources = serializers.SerializerMethodField()
+    connected = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Server
+        fields = [
+            "id", "slug", "name", "title", "description", "openapi_url", "auth_type", "tags", "tool_count",
+            "model_count", "last_healthcheck", "owner_id", "transport", "url", "command", "args", "source", "sources",
+            "version", "homepage", "repository", "license", "icon_url", "status", "health", "health_detail",
+            "latency_ms", "last_ok_at", "verified", "visibility", "created_at", "updated_at", "connected",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_sources(self, server: Server) -> list[str]:
+        """Every catalogue that lists it, and where it was first seen."""
+        return sorted({server.source, *(record.source for record in server.source_records.all())})
+
+    def get_connected(self, server: Server) -> bool:
+        """Has the caller authorised it?"""
+        return bool(getattr(server, "connected", False))
+
+
+class ToolSerializer(serializers.ModelSerializer[Tool]):
+    """Pass the caller's connection as context `connection` (None: not connected)."""
+
+    policy = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Tool
+        fields = [
+            "name", "title", "description", "input_schema", "output_schema", "annotations", "schema_hash", "enabled",
+            "quarantined", "policy",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+    def get_policy(self, tool: Tool) -> str:
+        """auto, ask or never."""
+        connection = self.context.get("connection") or Connection()
+        return connection.policy_for(tool).value
+
+
+class HealthCheckSerializer(serializers.ModelSerializer[HealthCheck]):
+    tools = serializers.JSONField(source="changes", read_only=True)
+
+    class Meta:
+        model = HealthCheck
+        fields = [
+            "health", "detail", "latency_ms", "protocol_version", "server_name", "server_version", "tool_count",
+            "model_count", "tools", "checked_at",
+        ]  # fmt: skip
+        read_only_fields = fields
+
+
+class ConnectionSerializer(serializers.ModelSerializer[Connection]):
+    """What the caller authorised. Of credentials only the names."""
+
+    tools = serializers.SerializerMethodField()
+    approval = serializers.SerializerMethodField()
+    credential_names = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Connection
+        fields = ["tools", "approval", "credential_names", "expires_at", "created_at", "updated_at"]
+        read_only_fields = fields
+
+    def get_tools(self, connection: Connection) -> str | list[str]:
+        return "all" if connection.all_tools else connection.tools
+
+    def get_approval(self, connection: Connection) -> dict[str, Any]:
+        return {"default": connection.approval_default or None, "tools": connection.approval_tools}
+
+    def get_credential_names(self, connection: Connection) -> list[str]:
+        try:
+            return sorted(decrypt(connection.credentials_encrypted))
+        except CredentialsLost:
+            return []
+
+
+class SecretsField(serializers.DictField):
+    """Header or environment names → values, at most MAX_ITEMS. The values are never shown again."""
+
+    child = serializers.CharField(max_length=MAX_VALUE, allow_blank=True, trim_whitespace=False)
+
+    def to_internal_value(self, data: Any) -> dict[str, str]:
+        values: dict[str, str] = super().to_internal_value(data)
+        if len(values) > MAX_ITEMS:
+            raise serializers.ValidationError(f"At most {MAX_ITEMS} entries.")
+        for name, value in values.items():
+            self.check(name, value)
+        return values
+
+    @staticmethod
+    def check(name: str, value: str) -> None:
+        plain = name.replace("-", "").replace("_", "")
+        if not (plain.isascii() and plain.isalnum() and not name[0].isdigit()) or name.lower() in OURS:
+            raise serializers.ValidationError(f"{name[:80]!r} cannot be the name of a header or a variable here.")
+        if any(char in value for char in "\r\n\x00"):
+            raise serializers.ValidationError(f"The value of {name} must be one line.")
+
+
+class ServerInput(serializers.Serializer[Any]):
+    """POST (all of it) and PATCH (some of it) of a server."""
+
+    name = serializers.CharField(max_length=255)
+    title = serializers.CharField(max_length=255, required=False, allow_blank=True)
+    description = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
+    url = serializers.CharField(max_length=2_000, required=False)
+    transport = serializers.ChoiceField(
+        choices=[Server.Transport.STREAMABLE_HTTP, Server.Transport.SSE], required=False, help_text="of a url"
+    )
+    command = serializers.CharField(max_length=1_000, required=False)
+    args = serializers.ListField(
+        child=serializers.CharField(max_length=4_000, allow_blank=True, trim_whitespace=False),
+        max_length=MAX_ITEMS,
+        required=False,
+    )
+    env = SecretsField(required=False, write_only=True)
+    openapi_url = serializers.CharField(max_length=2_000, required=False)
+    tags = serializers.ListField(child=serializers.CharField(max_length=64), max_length=50, required=False)
+    auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False)
+    credentials = SecretsField(required=False, write_only=True)
+    visibility = serializers.ChoiceField(choices=Server.Visibility.choices, required=False)
+
+    def validate_tags(self, tags: list[str]) -> list[str]:
+        return list(dict.fromkeys(tags))
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        given = [name for name in ("url", "command", "openapi_url") if name in attrs]
+        if len(given) > 1 or (not given and not self.partial):
+            raise serializers.ValidationError({"url": "Give exactly one of url, command and openapi_url."})
+        for name in ("args", "env"):
+            if name in attrs and given and given != ["command"]:
+                raise serializers.ValidationError({name: f"{name} belongs to a server with a command."})
+        if "transport" in attrs and given and given != ["url"]:
+            raise serializers.ValidationError({"transport": "transport belongs to a server with a url."})
+        return attrs
+
+
+class ApprovalInput(serializers.Serializer[Any]):
+    default = serializers.ChoiceField(choices=Policy.choices, required=False, allow_null=True)
+    tools = serializers.DictField(child=serializers.ChoiceField(choices=Policy.choices), required=False)
+
+
+class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
+    """`"all"` or a list of tool names."""
+
+    def to_internal_value(self, data: Any) -> list[str] | None:
+        if data == "all":
+            return None
+        if not isinstance(data, list) or not all(isinstance(name, str) for name in data):
+            raise serializers.ValidationError('Give "all" or a list of tool names.')
+        return data
+
+    def to_representation(self, value: Any) -> Any:
+        return "all" if value is None else value
+
+
+class ConnectionInput(serializers.Serializer[Any]):
+    tools = ToolNamesField(default=None)
+    approval = ApprovalInput(required=False)
+    credentials = SecretsField(required=False, write_only=True)
+
+
+class ServerFilters(serializers.Serializer[Any]):
+    """Query parameters of the list and, but for sort, of the search."""
+
+    q = serializers.CharField(required=False, allow_blank=True, max_length=500)
+    tag = serializers.CharField(required=False, allow_blank=True, max_length=64)
+    source = serializers.CharField(required=False, allow_blank=True, max_length=32)  # type: ignore[assignment]
+    transport = serializers.ChoiceField(choices=Server.Transport.choices, required=False, allow_blank=True)
+    auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False, allow_blank=True)
+    health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)
+    owner = serializers.ChoiceField(choices=["me"], required=False, allow_blank=True)
+    sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools"], default="newest")
+    limit = serializers.IntegerField(min_value=1, max_value=200, required=False)

@@ -1,0 +1,80 @@
+"""What a user authorises on a server, and the credentials that go with it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from registry.credentials import decrypt, encrypt
+from registry.models import Connection, Server, Tool
+
+
+class UnknownTools(Exception):
+    """Names that are no tools of the server."""
+
+    def __init__(self, names: Sequence[str], field: str) -> None:
+        super().__init__(f"The server has no tool called {', '.join(names[:5])}.")
+        self.names = list(names)
+        self.field = field
+
+
+def authorise(
+    *,
+    user: User,
+    server: Server,
+    tools: Sequence[str] | None = None,
+    approval: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, str] | None = None,
+    expires_at: datetime | None = None,
+) -> Connection:
+    """Let this user's plans use all tools (None or "all") or the named ones. `approval` is
+    `{"default": policy, "tools": {name: policy}}`; credentials that are not given stay as they are.
+    Raises UnknownTools."""
+    approval = approval or {}
+    named = [] if tools is None or tools == "all" else list(dict.fromkeys(tools))
+    policies = dict(approval.get("tools") or {})
+    _check_names(server, named, "tools")
+    _check_names(server, list(policies), "approval")
+    with transaction.atomic():
+        connection = _locked(user, server)
+        connection.all_tools = tools is None or tools == "all"
+        connection.tools = named
+        connection.approval_default = approval.get("default") or ""
+        connection.approval_tools = policies
+        connection.expires_at = expires_at
+        if credentials is not None:
+            connection.credentials_encrypted = encrypt(credentials)
+        connection.save()
+    return connection
+
+
+def keep_credentials(*, user: User, server: Server, credentials: Mapping[str, str]) -> None:
+    """Add credentials to the user's connection; a connection made for them alone authorises no tool."""
+    if not credentials:
+        return
+    with transaction.atomic():
+        connection = _locked(user, server)
+        known = decrypt(connection.credentials_encrypted)
+        connection.credentials_encrypted = encrypt(known | dict(credentials))
+        connection.save()
+
+
+def revoke(*, user: User, server: Server) -> bool:
+    """End what the user authorised, credentials included. Was there anything?"""
+    deleted, _ = Connection.objects.filter(user=user, server=server).delete()
+    return bool(deleted)
+
+
+def _locked(user: User, server: Server) -> Connection:
+    Connection.objects.get_or_create(user=user, server=server, defaults={"all_tools": False})
+    return Connection.objects.select_for_update().get(user=user, server=server)
+
+
+def _check_names(server: Server, names: Sequence[str], field: str) -> None:
+    if not names:
+        return
+    known = set(Tool.objects.present().filter(server=server, name__in=names).values_list("name", flat=True))
+    if unknown := [name for name in names if name not in known]:
+        raise UnknownTools(unknown, field)
