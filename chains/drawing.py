@@ -167,7 +167,7 @@ def _files(runs: Sequence[Run]) -> dict[UUID, dict[str, list[Result]]]:
 
 @dataclass(slots=True)
 class _Streamed:
-    """What only the events of an unfinished run know: output and text that came in pieces."""
+    """What only the events of an unfinished run know: progress, and text that came in pieces."""
 
     outputs: dict[str, str] = field(default_factory=lambda: defaultdict(str))
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -179,17 +179,16 @@ class _Streamed:
             case "STEP_STARTED":
                 self.outputs.pop(step, None)
                 self.progress.pop(step, None)
-            case "TOOL_CALL_ARGS":
-                self.outputs[step] += _text(data.get("delta"))
             case "TOOL_CALL_PROGRESS":
                 self.progress[step] = data
+                self.outputs[step] = "\n".join(filter(None, [self.outputs[step], _text(data.get("message"))]))
             case "TEXT_MESSAGE_START":
                 self.answer = ""
             case "TEXT_MESSAGE_CONTENT":
                 self.answer += _text(data.get("delta"))
 
 
-_IN_PIECES = ["STEP_STARTED", "TOOL_CALL_ARGS", "TOOL_CALL_PROGRESS", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
+_IN_PIECES = ["STEP_STARTED", "TOOL_CALL_PROGRESS", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
 
 
 def _streamed(runs: Sequence[Run]) -> dict[UUID, _Streamed]:
@@ -252,7 +251,7 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
         attempt=tool_run.attempt,
         started_at=tool_run.started_at,
         duration_ms=tool_run.duration_ms,
-        output=streamed.outputs[tool_run.step] if is_running else _output(tool_run.result),
+        output=streamed.outputs[tool_run.step][-MAX_TEXT_CHARS:] if is_running else _output(tool_run.result),
         progress=streamed.progress.get(tool_run.step, {}) if is_running else {},
         error=_text(error.get("message")),
         advice=_advice(tool_run, error),

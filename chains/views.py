@@ -141,9 +141,7 @@ def template_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         return template_page(request, template, form, status=400)
     approval = request.POST.get("approval", "")
     try:
-        run = services.start_run(
-            user=request.user, plan=None, template=template, inputs=form.inputs, approval=approval
-        )
+        run = services.start_run(user=request.user, plan=None, template=template, inputs=form.inputs, approval=approval)
     except services.InputError as error:
         for problem in error.problems:
             form.add_problem(problem.path, problem.message)

@@ -5,7 +5,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db.models import Case, IntegerField, Prefetch, Value, When
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
@@ -19,6 +19,7 @@ from registry.async_api import authenticated_user
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
 from registry.models import Connection, Health, Server, ServerQuerySet, SourceRecord, Tool
+from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
     ConnectionInput,
@@ -29,6 +30,7 @@ from registry.serializers import (
     ServerSerializer,
     ToolSerializer,
 )
+from registry.views import server_tested
 
 HEALTH_ORDER = [
     Health.OK, Health.NEEDS_AUTH, Health.UNTESTED, Health.TIMEOUT, Health.WRONG_TRANSPORT, Health.UNREACHABLE,
@@ -84,8 +86,17 @@ def own_server(user: Any, slug_or_id: str) -> Server:
     return server
 
 
+class SuggestionsRenderer(FragmentRenderer):
+    template_name = "registry/_suggestions.html"
+
+
 class ServerList(generics.GenericAPIView):
     serializer_class = ServerSerializer
+
+    def get_renderers(self) -> list[Any]:
+        """JSON; for a browser that types in “Add new MCP” (`Accept: text/html`) suggestions."""
+        is_typing = self.request is not None and self.request.method == "GET" and wants_html(self.request)
+        return [SuggestionsRenderer()] if is_typing else super().get_renderers()
 
     @extend_schema(parameters=[ServerFilters], responses=ServerSerializer(many=True))
     def get(self, request: Request) -> Response:
@@ -161,11 +172,25 @@ class ServerConnection(APIView):
 
 
 @csrf_exempt
-async def healthcheck(request: HttpRequest, server: str) -> JsonResponse:
-    """POST: test the connection now, in a worker; 200 whatever was found, 503 when no worker answered."""
+async def healthcheck(request: HttpRequest, server: str) -> HttpResponse:
+    """POST: test the connection now, in a worker; 200 whatever was found, 503 when no worker answered.
+
+    JSON, or the part of the server's page that shows it for `Accept: text/html`."""
+    if wants_html(request):
+        return await tested_fragment(request, server)
     user = await authenticated_user(request, method="POST")
     found = await sync_to_async(visible_server)(user, server)
     return JsonResponse(HealthCheckSerializer(await check_now(found, user)).data)
+
+
+async def tested_fragment(request: HttpRequest, server: str) -> HttpResponse:
+    try:
+        user = await authenticated_user(request, method="POST")
+        found = await sync_to_async(visible_server)(user, server)
+        await check_now(found, user)
+    except APIException as error:
+        return refusal(request, message_of(error), error.status_code)
+    return await sync_to_async(server_tested)(request, found.pk, user)
 
 
 def connection_of(user: Any, server: Server) -> Connection | None:

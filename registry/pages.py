@@ -10,7 +10,9 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.template import loader
 from rest_framework.exceptions import APIException, NotFound
+from rest_framework.renderers import TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
@@ -44,7 +46,7 @@ def first_sentence(detail: Any) -> str:
 
 
 def says_errors(*kinds: type[Exception]) -> Callable[[View], View]:
-    """What a service refuses (these kinds) is said where the person is: a toast for htmx, else a message on their page."""
+    """What a service refuses (these kinds) is said where the person is: as a toast, or on their page."""
 
     def decorate(view: View) -> View:
         @wraps(view)
@@ -65,11 +67,29 @@ def message_of(error: Exception) -> str:
     return str(getattr(error, "message", "") or error)
 
 
-def refusal(request: HttpRequest, message: str) -> HttpResponse:
+def refusal(request: HttpRequest, message: str, status: int = 409) -> HttpResponse:
     if getattr(request, "htmx", False):
-        return JsonResponse({"error": {"code": "refused", "message": message, "fields": {}}}, status=409)
+        return JsonResponse({"error": {"code": "refused", "message": message, "fields": {}}}, status=status)
     messages.error(request, message)
     return redirect(back(request))
+
+
+def wants_html(request: HttpRequest) -> bool:
+    """Is it a person's browser that asks, at an address that serves programs too?"""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+class FragmentRenderer(TemplateHTMLRenderer):
+    """What a list of the API finds, as a fragment: `results` and `count` of its JSON, and the `q` that was asked."""
+
+    def get_template_context(self, data: Any, renderer_context: Any) -> dict[str, Any]:
+        asked = renderer_context["request"].query_params.get("q", "")
+        return {"results": data["results"], "count": data["count"], "next": data["next"], "q": asked}
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> Any:
+        if renderer_context["response"].exception:
+            return loader.render_to_string("_refusal.html", {"error": data["error"]})
+        return super().render(data, accepted_media_type, renderer_context)
 
 
 def back(request: HttpRequest) -> str:

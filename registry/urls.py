@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from registry import api
+from registry import api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -9,5 +9,13 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
 ]
-page_urlpatterns: list[URLPattern] = []
+page_urlpatterns: list[URLPattern] = [
+    path("servers", views.servers, name="servers"),
+    path("servers/new", views.server_new, name="server_new"),
+    path("servers/<str:name>", views.server, name="server"),
+    path("servers/<str:name>/test", views.server_test, name="server_test"),
+    path("servers/<str:name>/authorise", views.server_authorise, name="server_authorise"),
+    path("servers/<str:name>/revoke", views.server_revoke, name="server_revoke"),
+    path("servers/<str:name>/delete", views.server_delete, name="server_delete"),
+]
 urlpatterns = api_urlpatterns + page_urlpatterns

@@ -11,20 +11,30 @@ from registry.models import Health, Server
 
 register = template.Library()
 
-HEALTH = {  # tone, words, what to do
-    Health.UNTESTED: ("", "not tested", "Test the connection to see whether it works and which tools it has."),
-    Health.OK: ("ok", "works", ""),
-    Health.NEEDS_AUTH: ("wait", "needs sign-in", "Enter its credentials under Authorise, then test again."),
-    Health.WRONG_TRANSPORT: ("bad", "wrong transport", "Add it again with the other transport (streamable HTTP or SSE)."),
-    Health.NOT_MCP: ("bad", "not an MCP server", "Check the address: servers often answer under /mcp or /sse."),
-    Health.UNREACHABLE: ("bad", "unreachable", "Check that it is running and that its address is right, then test again."),
-    Health.TIMEOUT: ("bad", "too slow", "It did not answer in time. Test again; the first start may take longer."),
-    Health.BLOCKED: ("bad", "not allowed", "Its address is private. Your administrator can allow it (OUTBOUND_ALLOW)."),
+HEALTH = {  # tone, words
+    Health.UNTESTED: ("", "not tested"),
+    Health.OK: ("ok", "works"),
+    Health.NEEDS_AUTH: ("wait", "needs sign-in"),
+    Health.WRONG_TRANSPORT: ("bad", "wrong transport"),
+    Health.NOT_MCP: ("bad", "not an MCP server"),
+    Health.UNREACHABLE: ("bad", "unreachable"),
+    Health.TIMEOUT: ("bad", "too slow"),
+    Health.BLOCKED: ("bad", "not allowed"),
 }
-SOURCES = {"official": "Official", "smithery": "Smithery", "mcp-get": "mcp-get", "docker": "Docker", "custom": "Added here"}
+SOURCES = {
+    "official": "Official",
+    "smithery": "Smithery",
+    "mcp-get": "mcp-get",
+    "docker": "Docker",
+    "custom": "Added here",
+}
 TRANSPORTS = {"streamable_http": "HTTP", "sse": "SSE", "stdio": "command", "openapi": "OpenAPI", "": "no address"}
 AUTH_TYPES = {
-    "none": "no sign-in", "bearer": "bearer token", "api_key": "API key", "basic": "name and password", "oauth2": "OAuth",
+    "none": "no sign-in",
+    "bearer": "bearer token",
+    "api_key": "API key",
+    "basic": "name and password",
+    "oauth2": "OAuth",
 }
 MAX_ROWS = 100
 MAX_TYPE_DEPTH = 4
@@ -38,11 +48,6 @@ def health_tone(health: str) -> str:
 @register.filter
 def health_words(health: str) -> str:
     return HEALTH[Health(health)][1]
-
-
-@register.filter
-def health_advice(health: str) -> str:
-    return HEALTH[Health(health)][2]
 
 
 @register.filter
@@ -61,7 +66,7 @@ def auth_name(auth_type: str) -> str:
 
 
 @register.filter
-def initial(server: Server) -> str:
+def initial(server: Server | str) -> str:
     return next((char for char in str(server) if char.isalnum()), "?")
 
 
@@ -129,8 +134,13 @@ def type_words(part: Any, root: dict[str, Any], depth: int = 0) -> str:
 
 
 _TYPES = {
-    "string": "text", "integer": "whole number", "number": "number", "boolean": "yes or no", "object": "object",
-    "null": "nothing", "array": "list",
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "yes or no",
+    "object": "object",
+    "null": "nothing",
+    "array": "list",
 }
 
 

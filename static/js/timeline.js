@@ -8,7 +8,7 @@ const LABELS = {
 const MAX_OUTPUT_CHARS = 20_000;
 
 const NEEDS_REDRAW = new Set([
-  "RUN_STARTED", "STATE_SNAPSHOT", "PLAN_READY", "STEP_FINISHED", "APPROVAL_REQUIRED", "TOOL_CALL_RESULT",
+  "RUN_STARTED", "STATE_SNAPSHOT", "PLAN_READY", "TOOL_CALL_ARGS", "STEP_FINISHED", "APPROVAL_REQUIRED", "TOOL_CALL_RESULT",
   "TEXT_MESSAGE_END", "RUN_FINISHED", "RUN_ERROR",
 ]);
 
@@ -18,7 +18,6 @@ const HANDLERS = {
   RUN_STARTED: (root) => setRunState(root, "running"),
   STEP_STARTED: (root, event) => setStepState(root, event.step, "running"),
   TOOL_CALL_START: (root, event) => setStepState(root, event.step, "running"),
-  TOOL_CALL_ARGS: (root, event) => appendOutput(root, event.step, event.delta),
   TOOL_CALL_PROGRESS: showProgress,
   STEP_FINISHED: (root, event) => setStepState(root, event.step, event.status),
   APPROVAL_REQUIRED(root, event) {
@@ -62,15 +61,7 @@ function setStepState(root, step, state) {
   root.dispatchEvent(new CustomEvent("steps:changed", { bubbles: true }));
 }
 
-function appendOutput(root, step, delta) {
-  const output = card(root, step)?.querySelector("[data-partial]");
-  if (!output || typeof delta !== "string") return;
-  output.hidden = false;
-  output.textContent = (output.textContent + delta).slice(-MAX_OUTPUT_CHARS);
-  output.scrollTop = output.scrollHeight;
-  touch(output);
-}
-
+// A server's progress messages are the output that grows while it works.
 function showProgress(root, event) {
   const element = card(root, event.step);
   const bar = element?.querySelector("progress");
@@ -82,13 +73,18 @@ function showProgress(root, event) {
   } else {
     bar.removeAttribute("value");
   }
-  const message = element.querySelector("[data-progress-text]");
-  message.hidden = false;
-  message.textContent = event.message || progressWords(event);
+  appendOutput(element, event.message);
   touch(element);
 }
 
-const progressWords = ({ progress, total }) => (total ? `${progress} of ${total}` : `${progress} so far`);
+function appendOutput(element, message) {
+  const output = element.querySelector("[data-partial]");
+  if (!output || !message) return;
+  const before = output.textContent ? `${output.textContent}\n` : "";
+  output.hidden = false;
+  output.textContent = (before + message).slice(-MAX_OUTPUT_CHARS);
+  output.scrollTop = output.scrollHeight;
+}
 
 function startAnswer(root) {
   const text = root.querySelector("[data-answer]");

@@ -1,0 +1,185 @@
+"""Pages of servers: find one, add one, look at it, authorise it."""
+
+from typing import Any, cast
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from registry import services
+from registry.facets import Address, choices, chosen_filters, facets_of_hits, facets_of_list
+from registry.filters import filter_servers
+from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
+from registry.healthchecks import WorkerUnavailable, check_now
+from registry.models import Connection, HealthCheck, ImportRun, Server
+from registry.pages import message_of, paginate, refusal
+from registry.search import ServerHit, search_servers
+
+SEARCH_HITS = 50
+KINDS = [("url", "A web address"), ("command", "A command"), ("openapi", "An OpenAPI document")]
+
+
+def signed_in(request: HttpRequest) -> User:
+    """The user of a view behind `login_required`."""
+    return cast(User, request.user)
+
+
+def visible_server(request: HttpRequest, name: str) -> Server:
+    found = Server.objects.visible_to(request.user).named(name).with_connection_of(request.user).first()
+    if found is None:
+        raise Http404("There is no such server.")
+    return found
+
+
+@login_required
+@require_GET
+def servers(request: HttpRequest) -> HttpResponse:
+    """The list, or with `?q=` what search finds; htmx gets the part that changes."""
+    q = request.GET.get("q", "").strip()
+    chosen = chosen_filters(request.GET.dict())
+    address = Address(request.path, chosen, q)
+    context = _found(request, q, chosen, address) if q else _listed(request, chosen, address)
+    context |= {"q": q, "kept": list(chosen.items()), "chosen": choices(chosen, address)}
+    is_fragment = request.htmx and not request.htmx.history_restore_request
+    return render(request, f"registry/servers.html{'#catalogue' if is_fragment else ''}", context)
+
+
+def _found(request: HttpRequest, q: str, chosen: dict[str, str], address: Address) -> dict[str, Any]:
+    result = search_servers(q, user=request.user, filters=chosen, limit=SEARCH_HITS)
+    facets = facets_of_hits([hit.server for hit in result.hits], chosen, address)
+    return {"servers": result.hits, "result": result, "facets": facets}
+
+
+def _listed(request: HttpRequest, chosen: dict[str, str], address: Address) -> dict[str, Any]:
+    visible = Server.objects.visible_to(request.user).with_connection_of(request.user)
+    page = paginate(request, filter_servers(visible, chosen, request.user))
+    return {
+        "servers": [ServerHit(server, 0.0, [], "") for server in page.items],
+        "count": page.count,
+        "next": page.next,
+        "facets": facets_of_list(request.user, chosen, address),
+        "imports": ImportRun.objects.order_by("source", "-started_at").distinct("source"),
+    }
+
+
+def may_add_commands(user: User) -> bool:
+    return user.is_staff and settings.STDIO_SERVERS != "off"
+
+
+@login_required
+def server_new(request: HttpRequest) -> HttpResponse:
+    kind = request.GET.get("kind", "url")
+    allowed = [(name, words) for name, words in KINDS if name != "command" or may_add_commands(signed_in(request))]
+    if kind not in dict(allowed):
+        kind = "url"
+    form = FORMS[kind](request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        server = _added(request, form)
+        if server is not None:
+            return redirect("server", server.slug)
+    context = {"form": form, "kinds": allowed, "chosen_kind": kind}
+    return render(request, "registry/new.html", context, status=400 if form.errors else 200)
+
+
+def _added(request: HttpRequest, form: ServerForm) -> Server | None:
+    """The new server, or the one there is; None with the reason at its field."""
+    try:
+        server = services.add_server(owner=signed_in(request), **form.told)
+    except services.AddressRefused as error:
+        form.add_error(error.field if error.field in form.fields else None, error.message)
+        return None
+    except services.DuplicateServer as error:
+        messages.warning(request, f"{error} This is its page.")
+        return error.existing
+    messages.success(request, "Added. Test its connection to see which tools it has.")
+    return server
+
+
+@login_required
+@require_GET
+def server(request: HttpRequest, name: str) -> HttpResponse:
+    return server_page(request, visible_server(request, name))
+
+
+def server_page(request: HttpRequest, server: Server, form: AuthoriseForm | None = None) -> HttpResponse:
+    context = server_context(server, signed_in(request), form)
+    return render(request, "registry/server.html", context, status=400 if form is not None else 200)
+
+
+def server_tested(request: HttpRequest, pk: UUID, user: User) -> HttpResponse:
+    """What a test of the connection found: the parts of the server's page that it changes."""
+    server = Server.objects.with_connection_of(user).get(pk=pk)
+    return render(request, "registry/_tested.html", server_context(server, user))
+
+
+def server_context(server: Server, user: User, form: AuthoriseForm | None = None) -> dict[str, Any]:
+    connection = Connection.objects.filter(user=user, server=server).first()
+    tools = list(server.tools.present())
+    return {
+        "server": server,
+        "connection": connection,
+        "tools": [(tool, connection.policy_for(tool) if connection else None) for tool in tools],
+        "form": form or AuthoriseForm(server, tools, connection),
+        "check": HealthCheck.objects.filter(server=server).first(),
+        "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
+        "policies": [("", "as above"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
+        "is_own": server.owner_id == user.pk,
+    }
+
+
+@login_required
+@require_POST
+async def server_test(request: HttpRequest, name: str) -> HttpResponse:
+    """The test for a browser without JavaScript: the page waits, then shows what was found."""
+    user = cast(User, await request.auser())
+    server = await sync_to_async(visible_server)(request, name)
+    try:
+        await check_now(server, user)
+    except WorkerUnavailable as error:
+        return refusal(request, message_of(error), error.status_code)
+    return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+def server_authorise(request: HttpRequest, name: str) -> HttpResponse:
+    """What was typed is kept on the page when something about it is wrong, but for credentials."""
+    server, user = visible_server(request, name), signed_in(request)
+    connection = Connection.objects.filter(user=user, server=server).first()
+    form = AuthoriseForm(server, server.tools.present(), connection, request.POST)
+    if not form.is_valid():
+        return server_page(request, server, form)
+    try:
+        services.authorise(user=user, server=server, tools=form.chosen_tools, approval=form.approval)
+        services.keep_credentials(user=user, server=server, credentials=form.credentials)
+    except services.UnknownTools as error:
+        form.add_error("scope", str(error))
+        return server_page(request, server, form)
+    messages.success(request, f"Authorised. Your plans may use {server} now.")
+    return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+def server_revoke(request: HttpRequest, name: str) -> HttpResponse:
+    server = visible_server(request, name)
+    services.revoke(user=signed_in(request), server=server)
+    messages.success(request, "Revoked. Its tools are out of your plans, and its credentials are deleted.")
+    return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+def server_delete(request: HttpRequest, name: str) -> HttpResponse:
+    server = visible_server(request, name)
+    if server.owner_id != signed_in(request).pk:
+        raise Http404("There is no such server of yours.")
+    services.delete_server(server=server)
+    messages.success(request, f"{server} is deleted.")
+    return redirect("servers")
