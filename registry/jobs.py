@@ -2,14 +2,20 @@
 
 import asyncio
 import logging
+from dataclasses import asdict
+from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
+from registry.catalogues import read_catalogue
 from registry.credentials import CredentialsLost, credentials_for
+from registry.importers import IMPORTERS
+from registry.importers.base import ImportOptions
 from registry.models import Health, Server
 from registry.probes import ProbeOutcome, probe
+from registry.search.indexing import embed_missing
 from registry.services import record_probe
 
 logger = logging.getLogger(__name__)
@@ -34,3 +40,18 @@ def _probe_as(user: User | None, server: Server) -> ProbeOutcome:
     except CredentialsLost as lost:
         return ProbeOutcome(Health.NEEDS_AUTH, str(lost))
     return asyncio.run(probe(server, credentials))
+
+
+def embed_tools() -> dict[str, int]:
+    """Give every tool and server without one an embedding; how many were computed and how many copied."""
+    done = embed_missing()
+    return {"computed": done.computed, "copied": done.copied}
+
+
+def import_catalogue(source: str, *, tag: str = "", limit: int | None = None, **options: Any) -> dict[str, Any]:
+    """Read a catalogue (a name of IMPORTERS; options are those of ImportOptions) and embed what it brought."""
+    importer = IMPORTERS[source]
+    outcome = read_catalogue(importer=importer, options=ImportOptions(**options), tag=tag, limit=limit)
+    logger.info("Import of %s: %s in %.1f s %s", source, outcome.counts, outcome.seconds, outcome.error)
+    embed_missing()
+    return {**asdict(outcome.counts), "error": outcome.error}

@@ -78,6 +78,12 @@ class ServerQuerySet(models.QuerySet["Server"]):
         mine = Connection.objects.granting().filter(server=models.OuterRef("pk"), user_id=user.pk)
         return self.annotate(connected=models.Exists(mine))
 
+    def with_sources(self) -> "ServerQuerySet":
+        """With the catalogues that list each server, by name only."""
+        return self.prefetch_related(
+            models.Prefetch("source_records", SourceRecord.objects.only("server_id", "source"))
+        )
+
 
 class Server(models.Model):
     class Transport(models.TextChoices):

@@ -1,9 +1,11 @@
 from django.urls import URLPattern, path
 
-from registry import api, views
+from registry import api, search_api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
+    path("registry/search", search_api.ServerSearchView.as_view(), name="api_server_search"),
+    path("registry/tools/search", search_api.ToolSearchView.as_view(), name="api_tool_search"),
     path("registry/<str:server>", api.ServerDetail.as_view(), name="api_server"),
     path("registry/<str:server>/tools", api.ServerTools.as_view(), name="api_server_tools"),
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),

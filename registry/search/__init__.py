@@ -54,7 +54,7 @@ def search_servers(
     query = parse(q)
     tools, servers = _server_candidates(query, visible)
     ranked = _rank(tools, servers)
-    hits = _server_hits(query.text, ranked, visible.with_connection_of(user), limit)
+    hits = _server_hits(query.text, ranked, visible.with_connection_of(user).with_sources(), limit)
     mode, reason = _mode(query, [*tools, *servers])
     return SearchResult(q, mode, reason, _ms_since(started), hits)
 
@@ -88,7 +88,7 @@ def _server_candidates(query: Query, visible: ServerQuerySet) -> tuple[list[Cand
     tools = Tool.objects.present().filter(server__in=visible.values("pk"))
     with transaction.atomic():
         prepare_index()
-        return candidates(tools, query, server="server_id"), candidates(visible, query, server="pk")
+        return candidates(tools, query, server="server_id"), candidates(visible, query, server="id")
 
 
 def _fused(found: Sequence[Candidate]) -> list[float]:
@@ -132,7 +132,7 @@ def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, Tool], words: 
 
 
 def _newest(q: str, visible: ServerQuerySet, user: User | AnonymousUser, limit: int, started: float) -> SearchResult:
-    newest = visible.with_connection_of(user).order_by("-created_at", "-id")[:limit]
+    newest = visible.with_connection_of(user).with_sources().order_by("-created_at", "-id")[:limit]
     hits = [ServerHit(server, 0.0, [], reasons.NEWEST) for server in newest]
     return SearchResult(q, "lexical", reasons.NEWEST, _ms_since(started), hits)
 

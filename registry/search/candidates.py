@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection
-from django.db.models import QuerySet, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.fields import FloatField
 from pgvector.django import CosineDistance, MaxInnerProduct
 
@@ -28,14 +28,14 @@ def candidates(rows: QuerySet[Any], query: Query, *, server: str) -> list[Candid
 
     Runs in a transaction of the caller's, after `prepare_index`.
     """
-    scored = _with_scores(rows, query).order_by()
+    scored = _with_scores(rows, query, server)
     parts = [part[:CANDIDATES] for part in (_sharing_words(scored, query), _near(scored, query)) if part is not None]
     if not parts:
         return []
     found = parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
     return [
         Candidate(pk, server_id, -(negative or 0.0), None if distance is None else 1 - distance)
-        for pk, server_id, negative, distance in found.values_list("pk", server, "words_score", "distance")
+        for pk, server_id, negative, distance in found
     ]
 
 
@@ -48,12 +48,14 @@ def prepare_index() -> None:
         )
 
 
-def _with_scores(rows: QuerySet[Any], query: Query) -> QuerySet[Any]:
+def _with_scores(rows: QuerySet[Any], query: Query, server: str) -> QuerySet[Any]:
+    """Rows of (id, server id, BM25 negated, cosine distance): negated and distance, as an index sorts upwards."""
     distance: Any = Value(None, output_field=FloatField())
     if query.vector is not None:
         distance = CosineDistance("embedding", query.vector)
     words: Any = MaxInnerProduct("bm25", query.weights) if query.terms else Value(0.0)
-    return rows.annotate(words_score=words, distance=distance)
+    scored = rows.annotate(in_server=F(server), words_score=words, distance=distance).order_by()
+    return scored.values_list("id", "in_server", "words_score", "distance")
 
 
 def _sharing_words(scored: QuerySet[Any], query: Query) -> QuerySet[Any] | None:

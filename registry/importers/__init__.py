@@ -1,0 +1,7 @@
+"""Catalogues that can be read, by the name `manage.py import_catalogue` takes. A new one is a file and a line here."""
+
+from registry.importers.base import Importer
+from registry.importers.file import FileImporter
+from registry.importers.official import OfficialImporter
+
+IMPORTERS: dict[str, Importer] = {importer.name: importer for importer in (OfficialImporter(), FileImporter())}

@@ -1,0 +1,119 @@
+"""`GET /registry/search` and `GET /registry/tools/search`."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from registry.filters import filter_servers
+from registry.models import Health, Server, Tool
+from registry.search import MAX_HITS, search_servers, search_tools
+from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
+from registry.serializers import ServerSerializer
+
+DEFAULT_HITS = 20
+
+
+class SearchQuerySerializer(serializers.Serializer[Any]):
+    """What both searches take. Blank filters narrow nothing; NUL characters are refused by CharField."""
+
+    q = serializers.CharField(default="", allow_blank=True, max_length=2_000)
+    limit = serializers.IntegerField(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
+    tag = serializers.CharField(default="", allow_blank=True, max_length=64)
+    source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
+    transport = serializers.ChoiceField(Server.Transport, default="", allow_blank=True)
+    auth_type = serializers.ChoiceField(Server.AuthType, default="", allow_blank=True)
+    health = serializers.ChoiceField(Health, default="", allow_blank=True)
+    owner = serializers.ChoiceField(["me"], default="", allow_blank=True)
+
+
+class MatchedToolSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    description = serializers.CharField()
+    score = serializers.FloatField()
+
+
+class ServerHitSerializer(ServerSerializer):
+    """A server's own JSON, and how it was found. Takes a ServerHit."""
+
+    score = serializers.FloatField()
+    matched_tools = MatchedToolSerializer(many=True)
+    why = serializers.CharField()
+
+    class Meta(ServerSerializer.Meta):
+        fields = [*ServerSerializer.Meta.fields, "score", "matched_tools", "why"]
+
+    def to_representation(self, instance: ServerHit) -> dict[str, Any]:  # type: ignore[override]
+        found = {
+            "score": instance.score,
+            "matched_tools": MatchedToolSerializer(instance.matched_tools, many=True).data,
+            "why": instance.why,
+        }
+        return ServerSerializer(instance.server, context=self.context).data | found
+
+
+class ServerNameSerializer(serializers.ModelSerializer[Server]):
+    class Meta:
+        model = Server
+        fields = ["id", "slug", "name"]
+
+
+class ToolHitSerializer(serializers.Serializer[ToolHit]):
+    server = ServerNameSerializer(source="tool.server")
+    tool = serializers.CharField(source="tool.name")
+    description = serializers.CharField(source="tool.description")
+    score = serializers.FloatField()
+
+
+class SearchAnswerSerializer(serializers.Serializer[Any]):
+    query = serializers.CharField()
+    mode = serializers.ChoiceField(["hybrid", "lexical"])
+    fallback_reason = serializers.CharField(allow_null=True)
+    took_ms = serializers.FloatField()
+
+
+class ServerSearchSerializer(SearchAnswerSerializer):
+    results = ServerHitSerializer(many=True, source="hits")
+
+
+class ToolSearchSerializer(SearchAnswerSerializer):
+    results = ToolHitSerializer(many=True, source="hits")
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    asked = SearchQuerySerializer(data=request.query_params)
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
+class ServerSearchView(APIView):
+    @extend_schema(
+        operation_id="search_servers",
+        summary="Search servers by words and meaning",
+        parameters=[SearchQuerySerializer],
+        responses={200: ServerSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
+    )
+    def get(self, request: Request) -> Response:
+        asked = _asked(request)
+        q, limit = asked.pop("q"), asked.pop("limit")
+        found: SearchResult = search_servers(q, user=request.user, filters=asked, limit=limit)
+        return Response(ServerSearchSerializer(found, context={"request": request}).data)
+
+
+class ToolSearchView(APIView):
+    @extend_schema(
+        operation_id="search_tools",
+        summary="Search tools by words and meaning",
+        parameters=[SearchQuerySerializer],
+        responses={200: ToolSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
+    )
+    def get(self, request: Request) -> Response:
+        asked = _asked(request)
+        q, limit = asked.pop("q"), asked.pop("limit")
+        servers = filter_servers(Server.objects.visible_to(request.user), asked, request.user)
+        tools = Tool.objects.present().filter(server__in=servers.values("pk"))
+        found: ToolSearchResult = search_tools(q, tools=tools, limit=limit)
+        return Response(ToolSearchSerializer(found).data)
