@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,7 @@ from mcpregistry.accounts import sign_in_path
 from mcpregistry.supervisor import Program, Supervisor, command
 
 READY_TIMEOUT_S = 120
+HEALTH_EVERY_S = 0.25
 WEB_DATABASE_POOL = 20  # connections of the web process
 WORKER_TTL_S = 60  # a worker that says nothing for so long counts as dead
 FORKING = "mcpregistry.workers.ForkingWorker"
@@ -157,23 +159,30 @@ def worker_commands() -> dict[str, list[str]]:
 
 def wait_until_ready(supervisor: Supervisor, base: str) -> bool:
     """True once /healthz says ok; False when somebody asked to stop before."""
-    deadline = time.monotonic() + READY_TIMEOUT_S
+    started_at = asked_at = time.monotonic()
     while not supervisor.stop_requests:
         supervisor.tick()
-        if is_healthy(base):
+        if time.monotonic() - asked_at < HEALTH_EVERY_S:
+            continue
+        asked_at = time.monotonic()
+        status, answer = ask_health(base)
+        if status == HTTPStatus.OK:
             return True
-        if time.monotonic() > deadline:
-            raise CommandError(f"{base}/healthz did not say ok within {READY_TIMEOUT_S} s; the lines above say why.")
+        if asked_at - started_at > READY_TIMEOUT_S:
+            raise CommandError(f"Not ready after {READY_TIMEOUT_S} s; {base}/healthz says: {answer}")
     return False
 
 
-def is_healthy(base: str) -> bool:
+def ask_health(base: str) -> tuple[int, str]:
+    """Status and answer of /healthz; status 0 and the reason while nobody listens."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{base}/healthz", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
+        with opener.open(f"{base}/healthz", timeout=5) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except OSError as error:
+        return 0, str(error)
 
 
 def welcome(base: str, password: str, took_s: float) -> str:
