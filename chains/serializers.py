@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from chains.models import Run, ToolRun
+from chains.models import Result, Run, Template, ToolRun
 
 
 def step_json(tool_run: ToolRun) -> dict[str, Any]:
@@ -66,3 +66,125 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 
     def get_steps(self, run: Run) -> list[dict[str, Any]]:
         return list(StepSerializer(run.current_steps(), many=True).data)
+
+
+class StepSummarySerializer(StepSerializer):
+    class Meta(StepSerializer.Meta):
+        fields = [name for name in StepSerializer.Meta.fields if name not in ("result", "arguments")]
+        read_only_fields = fields
+
+
+class RunSummarySerializer(RunSerializer):
+    """A run in a list: its steps without arguments and results."""
+
+    def get_steps(self, run: Run) -> list[dict[str, Any]]:
+        return list(StepSummarySerializer(run.current_steps(), many=True).data)
+
+
+class RunFilters(serializers.Serializer[Any]):
+    status = serializers.ChoiceField(Run.Status.choices, required=False)
+    kind = serializers.ChoiceField(Run.Kind.choices, required=False)
+    template = serializers.UUIDField(required=False)
+
+
+class PlanField(serializers.JSONField):
+    """A plan: docs/plan-format.md. What is wrong inside it is told as problems, each with its path."""
+
+
+class PlanInput(serializers.Serializer[Any]):
+    plan = PlanField()
+
+
+class ExecuteInput(serializers.Serializer[Any]):
+    template_id = serializers.UUIDField(required=False)
+    plan = PlanField(required=False)
+    inputs = serializers.DictField(required=False)
+    approval = serializers.ChoiceField(["auto", "ask"], required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return exactly_one(attrs, "template_id", "plan")
+
+
+class StartedSerializer(serializers.ModelSerializer[Run]):
+    run_id = serializers.UUIDField(source="id")
+    stream_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Run
+        fields = ["run_id", "status", "stream_url"]
+
+    def get_stream_url(self, run: Run) -> str:
+        return f"/chat/{run.pk}/stream"
+
+
+class ProblemSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class ValiditySerializer(serializers.Serializer[Any]):
+    valid = serializers.BooleanField()
+    problems = ProblemSerializer(many=True)
+
+
+class ApproveInput(serializers.Serializer[Any]):
+    step = serializers.CharField(required=False, max_length=64)
+    approval_hash = serializers.CharField(max_length=64)
+
+
+class RejectInput(serializers.Serializer[Any]):
+    step = serializers.CharField(required=False, max_length=64)
+
+
+class TemplateInput(serializers.Serializer[Any]):
+    name = serializers.CharField(max_length=200)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    plan = PlanField(required=False)
+    run_id = serializers.UUIDField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        return exactly_one(attrs, "plan", "run_id")
+
+
+class TemplatePatch(serializers.Serializer[Any]):
+    name = serializers.CharField(required=False, max_length=200)
+    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    plan = PlanField(required=False)
+
+
+def exactly_one(attrs: dict[str, Any], first: str, second: str) -> dict[str, Any]:
+    if (first in attrs) == (second in attrs):
+        raise serializers.ValidationError(f"Give either {first} or {second}.")
+    return attrs
+
+
+class TemplateSerializer(serializers.ModelSerializer[Template]):
+    class Meta:
+        model = Template
+        fields = ["id", "name", "description", "plan", "tool_hashes", "version", "created_at", "updated_at"]
+        read_only_fields = fields
+
+
+class ResultSerializer(serializers.ModelSerializer[Result]):
+    file_url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Result
+        fields = [
+            "id",
+            "run_id",
+            "step",
+            "kind",
+            "title",
+            "summary",
+            "data",
+            "mime_type",
+            "size_bytes",
+            "file_url",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+    def get_file_url(self, result: Result) -> str | None:
+        return f"/results/{result.pk}/file" if result.file else None

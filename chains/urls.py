@@ -1,8 +1,22 @@
 from django.urls import URLPattern, path
 
-from chains import views
+from chains import api, views
+from registry.pages import by_accept
 
-api_urlpatterns: list[URLPattern] = []
+api_urlpatterns: list[URLPattern] = [
+    path("chain/execute", api.Execute.as_view()),
+    path("chain/validate", api.Validate.as_view()),
+    path("chain/runs", api.RunList.as_view()),
+    path("chain/runs/<uuid:pk>", api.RunDetail.as_view()),
+    path("chain/runs/<uuid:pk>/approve", api.RunApprove.as_view()),
+    path("chain/runs/<uuid:pk>/reject", api.RunReject.as_view()),
+    path("chain/runs/<uuid:pk>/cancel", api.RunCancel.as_view()),
+    path("chain/runs/<uuid:pk>/retry", api.RunRetry.as_view()),
+    path("chain/templates", api.TemplateList.as_view()),
+    path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view()),
+    path("results", api.ResultList.as_view(), name="results"),
+    path("results/<uuid:pk>/file", api.ResultFile.as_view()),
+]
 page_urlpatterns: list[URLPattern] = [
     path("runs", views.runs, name="runs"),
     path("runs/<uuid:pk>", views.run, name="run"),

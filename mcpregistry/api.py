@@ -49,7 +49,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
         fields = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
         response.data = error_body(code_of(error, response.status_code), message_of(error.detail), fields)
     elif isinstance(error, exceptions.APIException):
-        response.data = error_body(code_of(error, response.status_code), message_of(error.detail))
+        fields = getattr(error, "fields", None)  # an exception may carry more than its sentence
+        response.data = error_body(code_of(error, response.status_code), message_of(error.detail), fields)
     else:  # Http404 and PermissionDenied, as DRF translates them
         code = STATUS_CODES.get(response.status_code, "error")
         response.data = error_body(code, message_of(response.data))

@@ -143,7 +143,9 @@ RQ_QUEUES = {
 }
 RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
 # Periodic jobs, for example {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 60} (seconds).
-RQ_CRON: list[dict[str, Any]] = []
+RQ_CRON: list[dict[str, Any]] = [
+    {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
+]
 
 # Accounts
 AUTHENTICATION_BACKENDS = [

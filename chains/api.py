@@ -1,0 +1,244 @@
+"""The HTTP API of plans, runs, templates and results: the caller's own; what is another's is not found."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from asgiref.sync import sync_to_async
+from django.db.models import QuerySet
+from django.db.models.fields.files import FieldFile
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import generics, status
+from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from chains import artifacts, services
+from chains.models import Result, Run, Template
+from chains.plan import PlanError, check
+from chains.serializers import (
+    ApproveInput,
+    ExecuteInput,
+    PlanInput,
+    RejectInput,
+    ResultSerializer,
+    RunFilters,
+    RunSerializer,
+    RunSummarySerializer,
+    StartedSerializer,
+    TemplateInput,
+    TemplatePatch,
+    TemplateSerializer,
+    ValiditySerializer,
+)
+
+CHUNK_BYTES = 64 * 1024
+T = TypeVar("T")
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="A repeat with the same key returns the first run."
+)
+
+
+class Conflict(APIException):
+    status_code = status.HTTP_409_CONFLICT
+
+
+class InvalidPlan(APIException):
+    """400 with every problem: `{"error": {"code": "invalid_plan", "message", "fields": {"problems": […]}}}`."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "invalid_plan"
+
+    def __init__(self, error: PlanError) -> None:
+        super().__init__(error.message)
+        self.fields = {"problems": [problem.as_json() for problem in error.problems]}
+
+
+class InvalidInputs(APIException):
+    """400 with a sentence for each input: `"fields": {"city": ["…"]}`."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+    default_code = "invalid_inputs"
+
+    def __init__(self, error: services.InputError) -> None:
+        first = error.problems[0]
+        super().__init__(f"inputs{first.path}: {first.message}")
+        self.fields: dict[str, list[str]] = {}
+        for problem in error.problems:
+            self.fields.setdefault(problem.path.strip("/") or "inputs", []).append(problem.message)
+
+
+def answered(verb: Callable[..., T], **arguments: Any) -> T:
+    """What the service returns; what it refuses, in the API's words."""
+    try:
+        return verb(**arguments)
+    except PlanError as error:
+        raise InvalidPlan(error) from error
+    except services.InputError as error:
+        raise InvalidInputs(error) from error
+    except services.Conflict as error:
+        raise Conflict(error.message, error.code) from error
+
+
+def validated(serializer: Any) -> dict[str, Any]:
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def own(queryset: QuerySet[Any], **lookup: Any) -> Any:
+    found = queryset.filter(**lookup).first()
+    if found is None:
+        raise NotFound(f"You have no such {queryset.model._meta.verbose_name}.")
+    return found
+
+
+class Execute(APIView):
+    @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ExecuteInput, responses={202: StartedSerializer})
+    def post(self, request: Request) -> Response:
+        """Run a saved template or a plan."""
+        fields = validated(ExecuteInput(data=request.data))
+        template_id = fields.pop("template_id", None)
+        template = own(Template.objects.owned_by(request.user), pk=template_id) if template_id else None
+        key = request.headers.get("Idempotency-Key", "")
+        if len(key) > 200:
+            raise ValidationError({"Idempotency-Key": ["At most 200 characters."]})
+        fields |= {"user": request.user, "template": template, "idempotency_key": key}
+        run = answered(services.start_run, **({"plan": None} | fields))
+        return Response(StartedSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+class Validate(APIView):
+    @extend_schema(request=PlanInput, responses=ValiditySerializer)
+    def post(self, request: Request) -> Response:
+        """Everything that is wrong with a plan; nothing runs."""
+        _, problems = check(validated(PlanInput(data=request.data))["plan"], user=request.user)
+        return Response({"valid": not problems, "problems": [problem.as_json() for problem in problems]})
+
+
+class RunList(generics.ListAPIView[Run]):
+    """Newest first; the results of steps are in the run itself, not in the list."""
+
+    serializer_class = RunSummarySerializer
+
+    @extend_schema(parameters=[RunFilters])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Run]:
+        filters = validated(RunFilters(data=self.request.query_params))
+        lookups = {"status": "status", "kind": "kind", "template": "template_id"}
+        chosen = {field: filters[name] for name, field in lookups.items() if name in filters}
+        return Run.objects.owned_by(self.request.user).filter(**chosen).prefetch_related("tool_runs")
+
+
+class RunDetail(APIView):
+    @extend_schema(responses=RunSerializer)
+    def get(self, request: Request, pk: Any) -> Response:
+        return Response(RunSerializer(own(Run.objects.owned_by(request.user), pk=pk)).data)
+
+
+class RunApprove(APIView):
+    @extend_schema(request=ApproveInput, responses=RunSerializer)
+    def post(self, request: Request, pk: Any) -> Response:
+        """Let a waiting step run with the arguments that were shown (their hash)."""
+        run = own(Run.objects.owned_by(request.user), pk=pk)
+        fields = validated(ApproveInput(data=request.data))
+        return Response(RunSerializer(answered(services.approve, run=run, user=request.user, **fields)).data)
+
+
+class RunReject(APIView):
+    @extend_schema(request=RejectInput, responses=RunSerializer)
+    def post(self, request: Request, pk: Any) -> Response:
+        """Refuse what waits: the run fails, and nothing is called for it."""
+        run = own(Run.objects.owned_by(request.user), pk=pk)
+        fields = validated(RejectInput(data=request.data))
+        return Response(RunSerializer(answered(services.reject, run=run, user=request.user, **fields)).data)
+
+
+class RunCancel(APIView):
+    @extend_schema(request=None, responses=RunSerializer)
+    def post(self, request: Request, pk: Any) -> Response:
+        """Stop a run; it is over within two seconds."""
+        run = own(Run.objects.owned_by(request.user), pk=pk)
+        return Response(RunSerializer(answered(services.cancel, run=run)).data)
+
+
+class RunRetry(APIView):
+    @extend_schema(request=None, responses=RunSerializer)
+    def post(self, request: Request, pk: Any) -> Response:
+        """Go on from the first unfinished step, as a new attempt."""
+        run = own(Run.objects.owned_by(request.user), pk=pk)
+        return Response(RunSerializer(answered(services.retry, run=run)).data)
+
+
+class TemplateList(generics.ListAPIView[Template]):
+    serializer_class = TemplateSerializer
+
+    def get_queryset(self) -> QuerySet[Template]:
+        return Template.objects.owned_by(self.request.user)
+
+    @extend_schema(request=TemplateInput, responses={201: TemplateSerializer})
+    def post(self, request: Request) -> Response:
+        """Save a plan, or the plan of a run."""
+        fields = validated(TemplateInput(data=request.data))
+        run_id = fields.pop("run_id", None)
+        run = own(Run.objects.owned_by(request.user), pk=run_id) if run_id else None
+        template = answered(services.save_template, user=request.user, run=run, **fields)
+        return Response(TemplateSerializer(template).data, status=status.HTTP_201_CREATED)
+
+
+class TemplateDetail(APIView):
+    @extend_schema(responses=TemplateSerializer)
+    def get(self, request: Request, pk: Any) -> Response:
+        return Response(TemplateSerializer(own(Template.objects.owned_by(request.user), pk=pk)).data)
+
+    @extend_schema(request=TemplatePatch, responses=TemplateSerializer)
+    def patch(self, request: Request, pk: Any) -> Response:
+        template = own(Template.objects.owned_by(request.user), pk=pk)
+        fields = validated(TemplatePatch(data=request.data))
+        return Response(TemplateSerializer(answered(services.update_template, template=template, **fields)).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, pk: Any) -> Response:
+        own(Template.objects.owned_by(request.user), pk=pk).delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ResultList(generics.ListAPIView[Result]):
+    """Summaries, outputs and files that stay; `q` looks for words in titles and summaries."""
+
+    serializer_class = ResultSerializer
+
+    @extend_schema(parameters=[OpenApiParameter("q", str)])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Result]:
+        q = self.request.query_params.get("q", "").replace("\x00", "")
+        return artifacts.found(Result.objects.owned_by(self.request.user).defer("embedding"), q)
+
+
+class ResultFile(APIView):
+    @extend_schema(responses={(200, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY)})
+    def get(self, request: Request, pk: Any) -> StreamingHttpResponse:
+        """The file itself, to be saved: a browser never shows it as a page of ours."""
+        result = own(Result.objects.owned_by(request.user).exclude(file=None).exclude(file=""), pk=pk)
+        response = StreamingHttpResponse(chunks(result.file), content_type=result.mime_type)
+        response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(result.title)}"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+        response.headers["Content-Length"] = str(result.size_bytes)
+        return response
+
+
+async def chunks(stored: FieldFile) -> AsyncIterator[bytes]:
+    """Read in a thread, piece by piece: neither the event loop nor the memory has to hold the whole file."""
+    opened = await sync_to_async(stored.open)("rb")
+    try:
+        while chunk := await sync_to_async(opened.read)(CHUNK_BYTES):
+            yield chunk
+    finally:
+        await sync_to_async(opened.close)()
