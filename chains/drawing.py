@@ -98,6 +98,7 @@ class Drawing:
     outputs: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     answer_so_far: str = ""
+    is_answering: bool = False
 
     @property
     def cards(self) -> list[Card]:
@@ -117,7 +118,14 @@ class Drawing:
     @property
     def shape(self) -> str:
         """Changes when the cards or the arrows do, so that a browser knows when to draw the whole plan anew."""
-        return " ".join(f"{card.step}:{card.needs}" for card in self.cards) or "none"
+        if self.cards:
+            return " ".join(f"{card.step}:{card.needs}" for card in self.cards)
+        return "answering" if self.is_answering else "ended" if self.run and self.run.is_finished else "planning"
+
+    @property
+    def is_drawn(self) -> bool:
+        """A question that needs no tools leads to an answer without a plan."""
+        return bool(self.cards or self.error or self.problems) or self.shape == "planning"
 
     @property
     def can_retry(self) -> bool:
@@ -171,7 +179,7 @@ class _Streamed:
 
     outputs: dict[str, str] = field(default_factory=lambda: defaultdict(str))
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
-    answer: str = ""
+    answer: str | None = None  # None: none has begun
 
     def add(self, event: RunEvent) -> None:
         data, step = event.data, event.data.get("step", "")
@@ -185,7 +193,7 @@ class _Streamed:
             case "TEXT_MESSAGE_START":
                 self.answer = ""
             case "TEXT_MESSAGE_CONTENT":
-                self.answer += _text(data.get("delta"))
+                self.answer = (self.answer or "") + _text(data.get("delta"))
 
 
 _IN_PIECES = ["STEP_STARTED", "TOOL_CALL_PROGRESS", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
@@ -219,7 +227,8 @@ def _drawing(
         advice=ADVICE.get(error.get("code", ""), GENERAL_ADVICE if run.plan else ""),
         outputs=list(_outputs(run.outputs)),
         problems=plan.problems,
-        answer_so_far=streamed.answer,
+        answer_so_far=streamed.answer or "",
+        is_answering=streamed.answer is not None,
     )
 
 
@@ -266,12 +275,12 @@ def _advice(tool_run: ToolRun, error: Mapping[str, Any]) -> str:
 
 
 def _output(result: Any) -> str:
-    """A result in readable form: structured content indented, else its text."""
+    """A result in readable form: the text the tool wrote, indented where it is JSON, else its structured content."""
     if not isinstance(result, dict):
         return ""
-    if isinstance(result.get("json"), dict | list):
-        return _pretty(result["json"])[:MAX_TEXT_CHARS]
-    return _text(result.get("text"))[:MAX_TEXT_CHARS]
+    text, structured = _text(result.get("text")), result.get("json")
+    is_json = text.lstrip().startswith(("{", "[")) and isinstance(structured, dict | list)
+    return (_pretty(structured) if structured is not None and (is_json or not text) else text)[:MAX_TEXT_CHARS]
 
 
 def _outputs(outputs: Any) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ api_urlpatterns: list[URLPattern] = [
     path("chain/runs/<uuid:pk>/retry", api.RunRetry.as_view()),
     path("chain/templates", api.TemplateList.as_view()),
     path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view()),
-    path("results", api.ResultList.as_view(), name="results"),
+    path("results", by_accept(page=views.results, api=api.ResultList.as_view()), name="results"),
     path("results/<uuid:pk>/file", api.ResultFile.as_view()),
 ]
 page_urlpatterns: list[URLPattern] = [

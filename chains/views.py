@@ -9,10 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from chains import services
+from chains import artifacts, services
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
-from chains.models import Run, Template
+from chains.models import Result, Run, Template
 from chains.plan import PlanError, Problem
 from registry.pages import paginate, says_errors, triggered
 
@@ -170,3 +170,11 @@ def template_delete(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     own_template(request, pk).delete()
     messages.success(request, "Template deleted. Its runs and results are kept.")
     return redirect("templates")
+
+
+@login_required
+@require_GET
+def results(request: HttpRequest) -> HttpResponse:
+    q = request.GET.get("q", "").replace("\x00", "").strip()
+    own = Result.objects.owned_by(request.user).defer("embedding").select_related("run")
+    return render(request, "chains/results.html", {"page": paginate(request, artifacts.found(own, q)), "q": q})

@@ -1,5 +1,16 @@
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-api_urlpatterns: list[URLPattern] = []
-page_urlpatterns: list[URLPattern] = []
+from chat import api, streams, views
+
+api_urlpatterns: list[URLPattern] = [
+    path("chat", api.ChatView.as_view(), name="chat"),
+    path("chat/<uuid:conversation_id>", api.ConversationView.as_view(), name="conversation"),
+    path("chat/<uuid:id>/stream", streams.stream, name="chat_stream"),
+]
+page_urlpatterns: list[URLPattern] = [
+    path("", views.workspace, name="workspace"),
+    path("say", views.say, name="say"),
+    path("turns/<uuid:run_id>", views.turn, name="turn"),
+    path("conversations/<uuid:pk>/delete", views.conversation_delete, name="conversation_delete"),
+]
 urlpatterns = api_urlpatterns + page_urlpatterns

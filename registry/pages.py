@@ -79,6 +79,17 @@ def wants_html(request: HttpRequest) -> bool:
     return "text/html" in request.headers.get("Accept", "")
 
 
+def by_accept(*, page: View, api: View) -> View:
+    """One address for both: the page for a browser, JSON for everything else. The API's view is what is documented."""
+
+    @wraps(api)
+    def chosen(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        view = page if wants_html(request) else api
+        return view(request, *args, **kwargs)
+
+    return chosen
+
+
 class FragmentRenderer(TemplateHTMLRenderer):
     """What a list of the API finds, as a fragment: `results` and `count` of its JSON, and the `q` that was asked."""
 

@@ -13,6 +13,7 @@ export function wirePage() {
   document.addEventListener("click", copy);
   document.addEventListener("click", confirmFirst, true);
   document.addEventListener("submit", busy);
+  document.addEventListener("change", chooseTools);
   const body = document.body;
   body.addEventListener("htmx:responseError", (event) => toast(errorOf(event.detail.xhr)));
   body.addEventListener("htmx:sendError", () => toast(WORDS[0]));
@@ -84,6 +85,13 @@ function confirmFirst(event) {
     event.preventDefault();
     event.stopPropagation();
   }
+}
+
+// Ticking one tool off means: only these.
+function chooseTools(event) {
+  if (event.target.name !== "tools") return;
+  const chosen = event.target.form.querySelector('input[name="scope"][value="chosen"]');
+  if (chosen) chosen.checked = true;
 }
 
 function busy(event) {
