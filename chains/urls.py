@@ -7,15 +7,15 @@ api_urlpatterns: list[URLPattern] = [
     path("chain/execute", api.Execute.as_view()),
     path("chain/validate", api.Validate.as_view()),
     path("chain/runs", api.RunList.as_view()),
-    path("chain/runs/<uuid:pk>", api.RunDetail.as_view()),
+    path("chain/runs/<uuid:pk>", api.RunDetail.as_view(), name="api_run"),
     path("chain/runs/<uuid:pk>/approve", api.RunApprove.as_view()),
     path("chain/runs/<uuid:pk>/reject", api.RunReject.as_view()),
     path("chain/runs/<uuid:pk>/cancel", api.RunCancel.as_view()),
     path("chain/runs/<uuid:pk>/retry", api.RunRetry.as_view()),
     path("chain/templates", api.TemplateList.as_view()),
-    path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view()),
+    path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view(), name="api_template"),
     path("results", by_accept(page=views.results, api=api.ResultList.as_view()), name="results"),
-    path("results/<uuid:pk>/file", api.ResultFile.as_view()),
+    path("results/<uuid:pk>/file", api.ResultFile.as_view(), name="result_file"),
 ]
 page_urlpatterns: list[URLPattern] = [
     path("runs", views.runs, name="runs"),
