@@ -1,7 +1,6 @@
 """Worker processes of the queues. Imported by `rqworker` before it forks, and with it what every job needs."""
 
 import importlib
-import importlib.util
 import os
 import signal
 from typing import Any
@@ -19,8 +18,7 @@ JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat
 def preload(queues: list[Queue]) -> None:
     """Import what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
     for queue in queues:
-        if importlib.util.find_spec(JOBS_OF_QUEUE[queue.name]):
-            importlib.import_module(JOBS_OF_QUEUE[queue.name])
+        importlib.import_module(JOBS_OF_QUEUE[queue.name])
 
 
 class ForkingWorker(Worker):

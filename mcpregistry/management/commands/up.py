@@ -10,6 +10,7 @@ import urllib.request
 from http import HTTPStatus
 from typing import Any
 
+import django_rq
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -19,7 +20,9 @@ from django.db import connections
 from mcpregistry import demo, embedded
 from mcpregistry.accounts import sign_in_path
 from mcpregistry.supervisor import Program, Supervisor, command
+from registry.models import ImportRun
 
+FIRST_CATALOGUE = "official"
 READY_TIMEOUT_S = 120
 HEALTH_EVERY_S = 0.25
 WEB_DATABASE_POOL = 20  # connections of the web process
@@ -106,6 +109,7 @@ def prepare() -> str:
     call_command("migrate", verbosity=0, interactive=False)
     password = make_first_superuser()
     demo.register(User.objects.filter(is_superuser=True).earliest("pk"))
+    import_catalogue_once()
     return password
 
 
@@ -115,6 +119,15 @@ def make_first_superuser() -> str:
     password = secrets.token_urlsafe(12)
     User.objects.create_superuser("admin", password=password)
     return password
+
+
+def import_catalogue_once() -> None:
+    """Have the official registry read in the background, until it has been read once."""
+    read = ImportRun.objects.filter(source=FIRST_CATALOGUE, status=ImportRun.Status.SUCCEEDED)
+    if os.environ.get("IMPORT_ON_START") == "0" or read.exists():
+        return
+    queue = django_rq.get_queue("catalogue")
+    queue.enqueue("registry.jobs.import_catalogue", source=FIRST_CATALOGUE, job_id="import-on-start")
 
 
 def start_programs(supervisor: Supervisor, host: str, port: int) -> None:
