@@ -28,6 +28,7 @@ class Announcing(uvicorn.Server):
 
 def serve_app(app: ASGIApp, options: argparse.Namespace, path: str) -> None:
     listener = socket.create_server((options.host, options.port))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only on sockets it made itself
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     server = Announcing(config)
     server.url = f"http://{options.host}:{listener.getsockname()[1]}{path}"
