@@ -40,6 +40,10 @@ class Conversation(models.Model):
     def get_absolute_url(self) -> str:
         return f"/?conversation={self.id}"
 
+    def runs(self) -> "models.QuerySet[Run]":
+        """What its messages started, oldest first, with their steps."""
+        return Run.objects.filter(conversation_id=self.pk).order_by("created_at", "id").prefetch_related("tool_runs")
+
 
 class Message(models.Model):
     class Role(models.TextChoices):
@@ -62,6 +66,13 @@ class Message(models.Model):
     model = models.CharField(max_length=128, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0)
+    note = models.TextField(blank=True, help_text="what the reader should know about how this was made")
+    attempt = models.PositiveIntegerField(default=1, help_text="of the run, which this belongs to")
+    planning = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="of a question: how it was planned {provider, model, note, say, missing, problems, tools, took_ms}",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

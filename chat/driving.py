@@ -1,0 +1,73 @@
+"""Hold a chat's run while something slow goes on: its lease is renewed, and a wish to stop is heard within a second."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from django.db import InterfaceError, OperationalError, close_old_connections
+from django.utils import timezone
+
+from chains import leases
+from chains.journal import CancelRequested, end_cancelled
+from chains.models import Run
+from chains.services import finish_run
+
+logger = logging.getLogger(__name__)
+BEAT_S = 1.0
+INTERNAL = {"code": "internal", "message": "Something went wrong on our side; it has been logged. Try the run again."}
+
+
+@dataclass(slots=True)
+class Driver:
+    """Whoever holds the run's lease."""
+
+    run: Run
+    token: int
+    last_beat: float = field(default_factory=time.monotonic)
+
+    def beat(self) -> None:
+        """Cheap to call often. Raises LostLease or CancelRequested."""
+        now = time.monotonic()
+        if now - self.last_beat < BEAT_S:
+            return
+        self.last_beat = now
+        leases.renew(self.run.pk, self.token)
+        if leases.cancel_requested(self.run.pk):
+            raise CancelRequested
+
+
+def drive(run_id: str, work: Callable[[Driver], None]) -> None:
+    """Do `work` if nobody else drives the run; whatever happens, the run is left finished or free to be taken up."""
+    close_old_connections()
+    token = leases.claim(run_id)
+    if token is None:
+        return
+    run = Run.objects.select_related("owner").get(pk=run_id)
+    with _ended_well(run, token):
+        work(Driver(run, token))
+
+
+@contextmanager
+def _ended_well(run: Run, token: int) -> Iterator[None]:
+    try:
+        yield
+    except leases.LostLease:
+        logger.info("Run %s is somebody else's by now, or over.", run.pk)
+    except CancelRequested:
+        end_cancelled(run, token)
+    except (OperationalError, InterfaceError):
+        raise  # nothing can be written now; the reconciler takes the run up again
+    except Exception:
+        logger.exception("The turn of run %s failed", run.pk)
+        with suppress(leases.LostLease):
+            finish_run(run=run, status=Run.Status.FAILED, error=INTERNAL, lease_token=token)
+
+
+def mark_planning(driver: Driver) -> None:
+    run = driver.run
+    run.status, run.started_at = Run.Status.PLANNING, run.started_at or timezone.now()
+    held = Run.objects.unfinished().filter(pk=run.pk, lease_token=driver.token)
+    if not held.update(status=run.status, started_at=run.started_at):
+        raise leases.LostLease(f"run {run.pk}, token {driver.token}")

@@ -1,0 +1,47 @@
+"""Which of a user's tools a planner gets to see."""
+
+from collections.abc import Iterable, Sequence
+from itertools import chain, zip_longest
+
+from django.contrib.auth.models import User
+
+from chat.memory import Turn
+from chat.offline.words import clauses
+from registry import embeddings
+from registry.models import Connection, Health, Policy, Tool, ToolQuerySet
+from registry.search import search_tools
+
+SHOWN_TOOLS = 12
+MAX_QUERIES = 5
+REACHABLE = (Health.OK, Health.UNTESTED)
+
+
+def tools_for(question: str, *, user: User, history: Sequence[Turn]) -> list[Tool]:
+    """The tools that fit best, among those this user authorised on servers that work; each with its server."""
+    allowed = Tool.objects.authorised_by(user).filter(server__health__in=REACHABLE)
+    few = list(allowed.select_related("server").order_by("server__slug", "name")[: SHOWN_TOOLS + 1])
+    if len(few) > SHOWN_TOOLS:
+        few = _found(_queries(question, history), allowed)
+    return _not_forbidden(few, user)[:SHOWN_TOOLS]
+
+
+def _queries(question: str, history: Sequence[Turn]) -> list[str]:
+    """The whole question, its clauses, and what was asked before: "and in Paris?" has no other words."""
+    before = [turn.content for turn in history if turn.role == "user"][-1:]
+    return list(dict.fromkeys([question, *clauses(question), *before]))[:MAX_QUERIES]
+
+
+def _found(queries: Sequence[str], allowed: ToolQuerySet) -> list[Tool]:
+    """The hits of each query, taken in turns, so that every clause brings its own."""
+    if not embeddings.is_loaded():
+        embeddings.embed(queries)
+    answers = [search_tools(query, tools=allowed, limit=SHOWN_TOOLS).hits for query in queries]
+    hits = chain.from_iterable(zip_longest(*answers))
+    return list({hit.tool.pk: hit.tool for hit in hits if hit is not None}.values())
+
+
+def _not_forbidden(tools: Iterable[Tool], user: User) -> list[Tool]:
+    tools = list(tools)
+    servers = {tool.server_id for tool in tools}
+    connections = {row.server_id: row for row in Connection.objects.filter(user=user, server__in=servers)}
+    return [tool for tool in tools if connections[tool.server_id].policy_for(tool) != Policy.NEVER]
