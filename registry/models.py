@@ -54,9 +54,10 @@ class LightManager(models.Manager[Any]):
 class ServerQuerySet(models.QuerySet["Server"]):
     def visible_to(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Public servers and the user's own; what a user may not see does not exist for them."""
-        return self.filter(Q(visibility=Server.Visibility.PUBLIC) | Q(owner_id=user.pk)).exclude(
-            status=Server.Status.DELETED
-        )
+        seen = Q(visibility=Server.Visibility.PUBLIC)
+        if user.pk is not None:
+            seen |= Q(owner_id=user.pk)
+        return self.filter(seen).exclude(status=Server.Status.DELETED)
 
     def owned_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         return self.filter(owner_id=user.pk)

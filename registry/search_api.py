@@ -24,9 +24,9 @@ class SearchQuerySerializer(serializers.Serializer[Any]):
     limit = serializers.IntegerField(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
     tag = serializers.CharField(default="", allow_blank=True, max_length=64)
     source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
-    transport = serializers.ChoiceField(Server.Transport, default="", allow_blank=True)
-    auth_type = serializers.ChoiceField(Server.AuthType, default="", allow_blank=True)
-    health = serializers.ChoiceField(Health, default="", allow_blank=True)
+    transport = serializers.ChoiceField(Server.Transport.choices, default="", allow_blank=True)
+    auth_type = serializers.ChoiceField(Server.AuthType.choices, default="", allow_blank=True)
+    health = serializers.ChoiceField(Health.choices, default="", allow_blank=True)
     owner = serializers.ChoiceField(["me"], default="", allow_blank=True)
 
 

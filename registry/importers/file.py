@@ -69,9 +69,19 @@ def _entries(body: bytes, path: str) -> Iterator[Any]:
     if len(body) > MAX_YAML_BYTES:
         raise CatalogueError(f"{path} is neither JSON nor JSON lines, and too large for YAML.")
     try:
+        _refuse_deep_yaml(body)
         yield from _listed(yaml.load(body, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise CatalogueError(f"{path} is neither JSON nor YAML: {str(error).splitlines()[0]}.") from error
+
+
+def _refuse_deep_yaml(body: bytes) -> None:
+    """The C loader recurses without a limit of its own: deep nesting would end the process, not raise."""
+    depth = 0
+    for event in yaml.parse(body, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > fields.MAX_DEPTH:
+            raise ValueError(f"it is nested deeper than {fields.MAX_DEPTH} levels")
 
 
 def _line(line: bytes) -> Any:

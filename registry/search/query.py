@@ -99,7 +99,11 @@ def parse(text: str) -> Query:
     """One small query for the rarity of the terms; the vector is None where the model is not loaded."""
     text = storable(text).strip()[:MAX_QUERY_CHARACTERS]
     ended = bool(text) and not text[-1].isalnum()
-    parameters = {"text": f"{text} {split_words(text)}", "ended": ended, "completions": MAX_COMPLETIONS}
+    parameters: dict[str, str | int | bool] = {
+        "text": f"{text} {split_words(text)}",
+        "ended": ended,
+        "completions": MAX_COMPLETIONS,
+    }
     with connection.cursor() as cursor:
         cursor.execute(TERMS_SQL, parameters)
         rows = [Term(*row) for row in cursor.fetchall()]

@@ -1,9 +1,12 @@
 """What `GET /registry?q=` narrows a list to: instant, from the first character, by the beginnings of words."""
 
+from collections.abc import Iterator
 from functools import reduce
 from operator import and_
+from typing import Any
 
 from django.contrib.postgres.search import SearchQuery
+from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
 from registry.embeddings import split_words, storable
@@ -14,21 +17,28 @@ MAX_WORDS = 8
 
 def list_filter(servers: ServerQuerySet, q: str) -> ServerQuerySet:
     """Servers whose name, title or slug begins so, or that have every typed word at the beginning of words of their own
-    text or of one tool's. Each way is a walk of an index; an empty `q` narrows nothing."""
+    text or of one tool's. Each way is a walk of an index; an empty `q` narrows nothing. One letter alone begins too
+    many words to be a help: it is looked for at the beginning of names only."""
     text = storable(q).strip().lower()
     words = split_words(text).split()[:MAX_WORDS]
     if not words:
         return servers.none() if text else servers
-    begun = reduce(and_, [_begun(word) for word in words])
-    all_servers = Server.objects.order_by()
-    ways = [
-        all_servers.alias(lower_title=Lower("title")).filter(lower_title__startswith=text),
-        all_servers.filter(slug__startswith=text.replace(" ", "-")),
-        all_servers.filter(search_vector=begun),
-    ]
-    named = all_servers.alias(lower_name=Lower("name")).filter(lower_name__startswith=text).values("pk")
-    tools = Tool.objects.present().order_by().filter(search_vector=begun).values("server_id")
-    return servers.filter(pk__in=named.union(*(way.values("pk") for way in ways), tools))
+    first, *others = [*_begin_with(text), *_hold([word for word in words if len(word) > 1])]
+    return servers.filter(pk__in=first.union(*others))
+
+
+def _begin_with(text: str) -> Iterator[QuerySet[Any]]:
+    servers = Server.objects.order_by()
+    yield servers.alias(lower_name=Lower("name")).filter(lower_name__startswith=text).values("pk")
+    yield servers.alias(lower_title=Lower("title")).filter(lower_title__startswith=text).values("pk")
+    yield servers.filter(slug__startswith=text.replace(" ", "-")).values("pk")
+
+
+def _hold(words: list[str]) -> Iterator[QuerySet[Any]]:
+    if words:
+        all_words = reduce(and_, [_begun(word) for word in words])
+        yield Server.objects.order_by().filter(search_vector=all_words).values("pk")
+        yield Tool.objects.present().order_by().filter(search_vector=all_words).values("server_id")
 
 
 def _begun(word: str) -> SearchQuery:
