@@ -8,4 +8,4 @@ class ChatConfig(AppConfig):
     verbose_name = "Chat"
 
     def ready(self) -> None:
-        import_module("chat.jobs").register()  # it needs the models, which are there only now
+        import_module("chat.dispatching").register()  # it needs the models, which are there only now

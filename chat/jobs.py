@@ -7,40 +7,20 @@ from functools import partial
 
 from django.conf import settings
 
-from chains.dispatch import DISPATCH, DRIVE_RUN, dispatch, enqueue
+from chains.dispatch import dispatch
 from chains.leases import release
 from chains.models import Run, ToolRun
 from chains.plan import PlanError
 from chains.services import finish_run, set_plan
 from chat import llm, planner, services
 from chat.answers import Speech, write_answer
+from chat.dispatching import has_unfinished_steps
 from chat.driving import Driver, drive, mark_planning
 from chat.llm import ChatModel
 from chat.memory import Turn, recent_turns
 from chat.models import Message
 from chat.offline import answers as plain
 from chat.planner import Planning, prompts
-
-PLAN_TURN = "chat.jobs.plan_turn"
-ANSWER_TURN = "chat.jobs.answer_turn"
-
-
-def dispatch_chat(run: Run) -> None:
-    """A chat's run needs a plan, then its steps run, then an answer."""
-    if run.plan is None:
-        enqueue("chat", PLAN_TURN, run)
-    elif has_unfinished_steps(run):
-        enqueue("runs", DRIVE_RUN, run)
-    else:
-        enqueue("chat", ANSWER_TURN, run)
-
-
-def register() -> None:
-    DISPATCH[Run.Kind.CHAT] = dispatch_chat
-
-
-def has_unfinished_steps(run: Run) -> bool:
-    return any(step.status not in ToolRun.FINISHED for step in run.current_steps())
 
 
 def plan_turn(run_id: str) -> None:

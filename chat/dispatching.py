@@ -1,0 +1,25 @@
+"""Which job a chat's run needs next. Apart from chat.jobs: every process needs this, only a chat worker the models."""
+
+from chains.dispatch import DISPATCH, DRIVE_RUN, enqueue
+from chains.models import Run, ToolRun
+
+PLAN_TURN = "chat.jobs.plan_turn"
+ANSWER_TURN = "chat.jobs.answer_turn"
+
+
+def dispatch_chat(run: Run) -> None:
+    """A chat's run needs a plan, then its steps run, then an answer."""
+    if run.plan is None:
+        enqueue("chat", PLAN_TURN, run)
+    elif has_unfinished_steps(run):
+        enqueue("runs", DRIVE_RUN, run)
+    else:
+        enqueue("chat", ANSWER_TURN, run)
+
+
+def register() -> None:
+    DISPATCH[Run.Kind.CHAT] = dispatch_chat
+
+
+def has_unfinished_steps(run: Run) -> bool:
+    return any(step.status not in ToolRun.FINISHED for step in run.current_steps())
