@@ -1,6 +1,6 @@
 """What happens to conversations and messages. Each verb owns its transaction."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -10,9 +10,11 @@ from chains import events
 from chains.leases import renew
 from chains.models import Result, Run
 from chains.services import finish_run, start_run
-from chat.llm import Usage
 from chat.models import Conversation, Message
-from chat.planner import Planning
+
+if TYPE_CHECKING:  # a web process has no use for the model clients behind these, which take seconds to import
+    from chat.llm import Usage
+    from chat.planner import Planning
 
 TITLE_CHARACTERS = 80
 
@@ -42,7 +44,7 @@ def delete_conversation(*, conversation: Conversation) -> None:
     conversation.delete()
 
 
-def record_planning(*, question: Message, planning: Planning) -> None:
+def record_planning(*, question: Message, planning: "Planning") -> None:
     """How the question was planned, beside the question."""
     question.planning = planning.as_json()
     question.provider, question.model = planning.provider, planning.model
@@ -81,7 +83,7 @@ def add_to_answer(*, answer: Message, delta: str, lease_token: int) -> None:
 
 
 @transaction.atomic
-def end_answer(*, answer: Message, content: str, status: str, usage: Usage, lease_token: int) -> None:
+def end_answer(*, answer: Message, content: str, status: str, usage: "Usage", lease_token: int) -> None:
     """The answer as it stays. Raises LostLease."""
     assert answer.run_id is not None
     answer.content, answer.status = content, status
