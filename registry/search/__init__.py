@@ -15,7 +15,7 @@ from django.db import transaction
 from registry.filters import filter_servers
 from registry.models import SEARCH_COLUMNS, Server, ServerQuerySet, Tool, ToolQuerySet
 from registry.search import reasons
-from registry.search.candidates import Candidate, by_server, candidates, prepare_index
+from registry.search.candidates import Candidate, by_server, find_candidates, prepare_index
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
 from registry.search.scoring import fuse
@@ -71,7 +71,7 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
     query = parse(q)
     with transaction.atomic():
         prepare_index()
-        found = candidates(tools, query, server="server_id")
+        found = find_candidates(tools, query, server="server_id")
     scores = dict(zip((one.pk for one in found), _fused(found), strict=True))
     best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
     loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)
@@ -88,7 +88,7 @@ def _server_candidates(query: Query, visible: ServerQuerySet) -> tuple[list[Cand
     tools = Tool.objects.present().filter(server__in=visible.values("pk"))
     with transaction.atomic():
         prepare_index()
-        return candidates(tools, query, server="server_id"), candidates(visible, query, server="id")
+        return find_candidates(tools, query, server="server_id"), find_candidates(visible, query, server="id")
 
 
 def _fused(found: Sequence[Candidate]) -> list[float]:

@@ -23,7 +23,7 @@ class Candidate:
     cosine: float | None
 
 
-def candidates(rows: QuerySet[Any], query: Query, *, server: str) -> list[Candidate]:
+def find_candidates(rows: QuerySet[Any], query: Query, *, server: str) -> list[Candidate]:
     """At most twice CANDIDATES rows of a queryset over tools or servers. `server` is the path to the server's id.
 
     Runs in a transaction of the caller's, after `prepare_index`.
@@ -63,8 +63,7 @@ def _sharing_words(scored: QuerySet[Any], query: Query) -> QuerySet[Any] | None:
         return None
     matching = scored.filter(search_vector=query.any_term)
     if query.is_common:
-        some = scored.model._base_manager.filter(search_vector=query.any_term).values("pk")[:MAX_LEXICAL_ROWS]
-        matching = scored.filter(pk__in=some)
+        matching = scored.filter(pk__in=matching.values("pk")[:MAX_LEXICAL_ROWS])
     return matching.order_by("words_score")
 
 

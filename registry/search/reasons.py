@@ -7,6 +7,7 @@ from registry.models import Server
 from registry.search.results import MatchedTool
 
 NEWEST = "Newest first: there is nothing to search for yet."
+BY_NAME = "By name: there is nothing to search for yet."
 MIN_PREFIX = 3  # letters that make `files` and `filesystem` the same word here
 CLOSE_COSINE = 0.35
 
