@@ -218,12 +218,13 @@ def _drawing(
         for column in plan.columns
     ]
     error = run.error or {}
+    is_told = any(card.error and card.step == error.get("step") for column in columns for card in column)
     return Drawing(
         columns=columns,
         run=run,
         seq=run.last_seq,
         words=RUN_WORDS[Run.Status(run.status)],
-        error=_text(error.get("message")),
+        error="" if is_told else _text(error.get("message")),
         advice=ADVICE.get(error.get("code", ""), GENERAL_ADVICE if run.plan else ""),
         outputs=list(_outputs(run.outputs)),
         problems=plan.problems,
@@ -271,7 +272,9 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
 def _advice(tool_run: ToolRun, error: Mapping[str, Any]) -> str:
     if tool_run.status == ToolRun.Status.UNKNOWN:
         return UNKNOWN_ADVICE
-    return ADVICE.get(error.get("code", ""), GENERAL_ADVICE) if error else ""
+    if not error or tool_run.status in {ToolRun.Status.SKIPPED, ToolRun.Status.CANCELLED}:
+        return ""
+    return ADVICE.get(error.get("code", ""), GENERAL_ADVICE)
 
 
 def _output(result: Any) -> str:

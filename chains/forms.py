@@ -51,7 +51,9 @@ class InputsForm(forms.Form):
         super().__init__(*args, prefix="input", **kwargs)
         properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
         required = schema.get("required", []) if isinstance(schema, dict) else []
-        for name, part in properties.items():
+        names = [*(name for name in required if name in properties), *properties]
+        for name in dict.fromkeys(names):
+            part = properties[name]
             self.fields[name] = field_for(name, part if isinstance(part, dict) else {}, name in required)
 
     @property

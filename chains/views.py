@@ -85,7 +85,9 @@ def run_reject(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 def run_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """The same plan with the same inputs, as a new run."""
     first = own_run(request, pk)
-    again = services.start_run(user=request.user, plan=first.plan, inputs=first.inputs, approval=first.approval)
+    again = services.start_run(
+        user=request.user, plan=first.plan, inputs=first.inputs, approval=first.approval, template=first.template
+    )
     return redirect("run", again.pk)
 
 

@@ -1,7 +1,8 @@
 // Draws the arrows between a plan's cards: one SVG under them, one path for each need that no longer path implies.
 
 const SVG = "http://www.w3.org/2000/svg";
-const HEAD = 7;
+const HEAD = 7; // pixels, as all here
+const TOP = 7; // above the cards
 const observer = new ResizeObserver((entries) => entries.forEach(({ target }) => draw(target.closest(".steps"))));
 
 export function drawAll(root) {
@@ -66,17 +67,44 @@ function box(steps, card) {
   };
 }
 
-// Beside each other: from the right edge to the left edge at the height of the titles. Below each other: straight down.
+// Beside each other: from the right edge to the left edge at the height of the titles, over the cards between them.
+// Below each other: straight down, or by the left margin past the cards between them.
 function geometry(steps, source, target) {
   const [a, b] = [box(steps, source), box(steps, target)];
-  const round = Math.round;
-  if (b.left >= a.right) {
-    const [x1, y1, x2, y2] = [a.right + 5, a.top + 30, b.left - 5, b.top + 30].map(round);
-    const bend = Math.min(60, (x2 - x1) / 2);
-    return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - HEAD - bend} ${y2} ${x2 - HEAD} ${y2}`, head: [x2, y2, 0] };
-  }
-  const [x1, y1, x2, y2] = [a.left + 28, a.bottom + 4, b.left + 28, b.top - 4].map(round);
-  return { path: `M${x1} ${y1}L${x2} ${y2 - HEAD}`, head: [x2, y2, 90] };
+  const isFar = layerOf(steps, target) - layerOf(steps, source) > 1;
+  if (b.left >= a.right) return isFar ? overTheTop(a, b) : sideways(a, b);
+  return isFar || !isNext(steps, source, target) ? byTheMargin(a, b) : straightDown(a, b);
+}
+
+const layerOf = (steps, card) => [...steps.querySelectorAll(".layer")].indexOf(card.closest(".layer"));
+
+function isNext(steps, source, target) {
+  const cards = [...steps.querySelectorAll(".step")];
+  return cards.indexOf(target) === cards.indexOf(source) + 1;
+}
+
+function sideways(a, b) {
+  const [x1, y1, x2, y2] = [a.right + 5, a.top + 30, b.left - 5, b.top + 30].map(Math.round);
+  const bend = Math.min(60, (x2 - x1) / 2);
+  return { path: `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - HEAD - bend} ${y2} ${x2 - HEAD} ${y2}`, head: [x2, y2, 0] };
+}
+
+function overTheTop(a, b) {
+  const [x1, y1, x2, y2] = [a.right + 5, a.top + 30, b.left - 5, b.top + 30].map(Math.round);
+  const up = `C${x1 + 22} ${y1} ${x1 + 6} ${TOP} ${x1 + 34} ${TOP}`;
+  const down = `C${x2 - HEAD - 4} ${TOP} ${x2 - HEAD - 24} ${y2} ${x2 - HEAD} ${y2}`;
+  return { path: `M${x1} ${y1}${up}L${x2 - HEAD - 30} ${TOP}${down}`, head: [x2, y2, 0] };
+}
+
+function straightDown(a, b) {
+  const [x, y1, y2] = [a.left + 28, a.bottom + 4, b.top - 4].map(Math.round);
+  return { path: `M${x} ${y1}L${x} ${y2 - HEAD}`, head: [x, y2, 90] };
+}
+
+function byTheMargin(a, b) {
+  const [x, y1, y2] = [a.left - 1, a.bottom - 18, b.top + 26].map(Math.round);
+  const margin = Math.max(3, x - 8);
+  return { path: `M${x} ${y1}H${margin}V${y2}H${x - 4}`, head: [x, y2, 0] };
 }
 
 function arrow(steps, source, target) {
