@@ -60,6 +60,7 @@ def make_data_dir() -> Path:
     """A folder that Postgres can reach when the tests run as root; removed when the session ends."""
     folder = Path(tempfile.mkdtemp(prefix="mcpr-tests-"))
     folder.chmod(0o711)
+    (folder / "static").mkdir()  # whitenoise warns where it is missing
     session.callback(remove_data_dir, folder)
     return folder
 
