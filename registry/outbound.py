@@ -5,6 +5,7 @@ answers differently the second time gains nothing. No proxy and no other setting
 """
 
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Iterable, Mapping
@@ -31,6 +32,9 @@ ALSO_DENIED = (
 
 ANYWHERE = ("0.0.0.0/0", "::/0")
 HOW_TO_ALLOW = "Whoever runs this registry can permit it in OUTBOUND_ALLOW."
+
+
+NUMBER = re.compile("0x[0-9a-f]*|[0-9]+", re.IGNORECASE)  # no name ends so, but an odd spelling of an address does
 
 
 class OutboundRefused(Exception):
@@ -145,6 +149,8 @@ def _target_of(url: str, called: str = "") -> Target:
             policy.check_address(target.address)
     except SSRFGuardError as refused:
         raise OutboundRefused(_sentence(called or url, refused)) from refused
+    if target.address is None and NUMBER.fullmatch(target.host.rstrip(".").rpartition(".")[2]):
+        raise OutboundRefused(f"{target.host} is an address in an odd spelling: write it as four numbers.")
     if f".{target.host}".rstrip(".").endswith(".localhost") and not policy.permits_address("127.0.0.1"):
         raise OutboundRefused(f"{target.host} is this machine itself, which may not be reached. {HOW_TO_ALLOW}")
     return target

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from registry.connectors import ConnectorError, Introspection, connect
+from registry.connectors import TRANSPORT_NAMES, ConnectorError, Introspection, connect
 from registry.models import Health, Server
 
 PROBE_TIMEOUT_S: dict[str, float] = {Server.Transport.STDIO: 95.0}
@@ -74,10 +74,8 @@ async def _with_other_transport(server: Server, credentials: Mapping[str, str], 
     found = await _attempt(twin, credentials, OTHER_TRANSPORT_TIMEOUT_S)
     if found.health not in {Health.OK, Health.NEEDS_AUTH}:
         return outcome
-    detail = (
-        f"The address speaks {other.label}, but the server is registered as {server.get_transport_display()}. "
-        f"Change its transport to {other.value}."
-    )
+    speaks, registered = TRANSPORT_NAMES[other], TRANSPORT_NAMES[server.transport]
+    detail = f"The address speaks {speaks}, but is registered as {registered}. Change its transport to {other.value}."
     return ProbeOutcome(Health.WRONG_TRANSPORT, detail)
 
 
@@ -90,11 +88,11 @@ def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
 def _tried(server: Server) -> str:
     if server.transport == Server.Transport.STDIO:
         return f"Started `{server.command}`."
-    return f"Tried {server.url} ({server.get_transport_display()})." if server.url else ""
+    return f"Tried {server.url} over {TRANSPORT_NAMES[server.transport]}." if server.url else ""
 
 
 def _ok_detail(server: Server, found: Introspection) -> str:
-    speaks = f"Speaks MCP {found.protocol_version} over {server.get_transport_display()}"
+    speaks = f"Speaks MCP {found.protocol_version} over {TRANSPORT_NAMES[server.transport]}"
     told = found.problems[:MAX_PROBLEMS_TOLD]
     if more := len(found.problems) - len(told):
         told.append(f"And {more} more like these.")

@@ -6,7 +6,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from django.conf import settings
 
 from registry.connectors import mcp
-from registry.connectors.base import CallResult, ConnectorError, Introspection, Session, Target, ToolDefinition
+from registry.connectors.base import (
+    TRANSPORT_NAMES,
+    CallResult,
+    ConnectorError,
+    Introspection,
+    Session,
+    Target,
+    ToolDefinition,
+)
 from registry.models import Server
 
 CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] = {
@@ -23,10 +31,19 @@ async def connect(server: Server, credentials: Mapping[str, str]) -> AsyncIterat
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
     connector = CONNECTORS.get(server.transport)
     if connector is None:
-        kind = server.get_transport_display() or "no address"
+        kind = f"an {TRANSPORT_NAMES[server.transport]} document" if server.transport else "no address"
         raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
     async with connector(Target.of(server, credentials)) as session:
         yield session
 
 
-__all__ = ["CallResult", "ConnectorError", "Introspection", "Session", "Target", "ToolDefinition", "connect"]
+__all__ = [
+    "TRANSPORT_NAMES",
+    "CallResult",
+    "ConnectorError",
+    "Introspection",
+    "Session",
+    "Target",
+    "ToolDefinition",
+    "connect",
+]

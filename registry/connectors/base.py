@@ -9,6 +9,14 @@ from registry.models import Server
 Progress = Callable[[float, float | None, str], Awaitable[None]]  # done, total, message
 
 
+TRANSPORT_NAMES: dict[str, str] = {
+    Server.Transport.STREAMABLE_HTTP: "streamable HTTP",
+    Server.Transport.SSE: "SSE",
+    Server.Transport.STDIO: "its standard streams",
+    Server.Transport.OPENAPI: "OpenAPI",
+}
+
+
 class ConnectorError(Exception):
     """A server could not be reached, or did not do what it was asked.
 

@@ -41,10 +41,14 @@ def explain(error: BaseException | None, exchange: Exchange) -> ConnectorError:
     told = next((cause for cause in causes if isinstance(cause, MCPError)), None)
     if told is not None and told.code == REQUEST_TIMEOUT:
         return ConnectorError("timeout", "The server did not answer in time.", sent=exchange.sent)
-    if exchange.status == 200 and exchange.content_type not in {"application/json", "text/event-stream"}:
+    is_mcp_type = exchange.content_type in {"application/json", "text/event-stream"}
+    if exchange.status == 200 and (not is_mcp_type or any(isinstance(cause, httpx2.SSEError) for cause in causes)):
         return not_mcp(exchange)
     if told is not None:
         return of_mcp_error(told, exchange)
+    if exchange.status is not None and exchange.status >= 400:
+        message = f"The address answers with HTTP {exchange.status}, not with MCP."
+        return ConnectorError("not_mcp", message, sent=exchange.sent, http_status=exchange.status)
     return of_cause(causes[0] if causes else TimeoutError(), exchange)
 
 

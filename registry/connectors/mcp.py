@@ -183,7 +183,7 @@ class McpSession:
             server_name=storable(info.name if info else "")[:255],
             server_version=storable(info.version if info else "")[:255],
             tools=tools,
-            problems=list(self.link.problems),
+            problems=list(dict.fromkeys(self.link.problems)),
         )
 
     async def call(

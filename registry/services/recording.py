@@ -56,7 +56,8 @@ def _record_tools(server: Server, seen: Sequence[ToolDefinition], now: datetime)
     for definition in seen:
         _compare(server, known.pop(definition.name, None), definition, now, changes)
     changes.removed = [tool for tool in known.values() if tool.removed_at is None]
-    changes.names["removed"] = sorted(tool.name for tool in changes.removed)
+    changes.names["removed"] = [tool.name for tool in changes.removed]
+    changes.names = {kind: sorted(names) for kind, names in changes.names.items()}
     if Connection.objects.filter(server=server).exists():
         for tool in changes.redefined:
             tool.quarantined = True
