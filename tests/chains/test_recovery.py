@@ -1,0 +1,114 @@
+"""A worker dies, or Redis forgets: what was acknowledged is carried out, and nothing is done twice."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.utils import timezone
+from redis import Redis
+
+from chains import dispatch
+from chains.jobs import reconcile
+from chains.models import Run, ToolRun
+from chains.services import start_run
+from registry.models import Server
+from tests.chains.conftest import event_types, plan, statuses, step, until
+from tests.conftest import WorkerByHand
+from tests.toys import ROOT, Toy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def real_worker() -> Iterator[None]:
+    """A forking worker of queue `runs` on the test's database; killed, with its job, at the end of the block."""
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    command = [sys.executable, "manage.py", "rqworker", "runs", "--worker-class", "mcpregistry.workers.ForkingWorker"]
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        family = psutil.Process(process.pid)
+        for each in [*family.children(recursive=True), family]:
+            each.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def age(run: Run) -> None:
+    """Time passes: the grace of a new run and the lease of a dead driver are over."""
+    past = timezone.now() - timedelta(minutes=5)
+    Run.objects.filter(pk=run.pk).update(created_at=past)
+    Run.objects.filter(pk=run.pk).exclude(lease_expires_at=None).update(lease_expires_at=past)
+
+
+def test_a_killed_workers_run_goes_on_where_it_stopped(
+    alice: User, text: Server, files: Server, toy_files: Toy, worker: WorkerByHand
+) -> None:
+    steps = [
+        step("write", "files.write_file", path="a", content="b"),
+        step("slow", "text.slow", seconds=3) | {"needs": ["write"]},
+        step("read", "files.read_file", path="a") | {"needs": ["slow"]},
+    ]
+    run = start_run(user=alice, plan=plan(*steps))
+    with real_worker():
+        until(lambda: statuses(run)["slow"] == "running")
+    assert statuses(run) == {"write": "succeeded", "slow": "running", "read": "pending"}
+    assert reconcile() == 0
+    age(run)
+    assert reconcile() == 1
+    worker.run("runs")
+    assert set(statuses(run).values()) == {"succeeded"}
+    assert (run.status, event_types(run)[-1]) == (Run.Status.SUCCEEDED, "RUN_FINISHED")
+    assert (toy_files.root / ".writes").read_text() == "a\n"
+    assert list(run.events.values_list("seq", flat=True)) == list(range(1, run.last_seq + 1))
+
+
+def test_a_write_that_was_under_way_when_its_worker_died_is_not_repeated(
+    alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    text.tools.filter(name="slow").update(annotations={})
+    run = start_run(user=alice, plan=plan(step("s1", "text.slow", seconds=30)))
+    with real_worker():
+        until(lambda: statuses(run)["s1"] == "running")
+    age(run)
+    reconcile()
+    worker.run("runs")
+    assert statuses(run) == {"s1": "unknown"}
+    assert (run.status, run.error["code"]) == (Run.Status.FAILED, "step_unknown")
+
+
+def test_a_run_that_redis_forgot_is_queued_again_once(
+    alice: User, text: Server, worker: WorkerByHand, redis: "Redis[bytes]"
+) -> None:
+    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
+    redis.flushdb()
+    assert reconcile() == 0
+    age(run)
+    assert reconcile() == 1
+    assert reconcile() == 0
+    worker.run("runs")
+    assert statuses(run) == {"s1": "succeeded"}
+
+
+def test_a_run_is_acknowledged_when_redis_is_away(
+    alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(run: Run) -> None:
+        raise ConnectionRefusedError
+
+    with monkeypatch.context() as patched:
+        patched.setitem(dispatch.DISPATCH, Run.Kind.CHAIN, refuse)
+        run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
+    age(run)
+    reconcile()
+    worker.run("runs")
+    assert statuses(run) == {"s1": ToolRun.Status.SUCCEEDED}
