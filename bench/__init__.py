@@ -1,0 +1,21 @@
+"""What is measured, by name. A new measure is one file and one line here.
+
+A measure takes how often to repeat and returns what each repetition took.
+"""
+
+from bench.chain import chain_to_finished
+from bench.measure import Measure
+from bench.search import search_latency
+from bench.startup import first_start, second_start
+
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        Measure("start-first", "s", 3, "`manage.py up` on an empty DATA_DIR until ready", first_start),
+        Measure("start-second", "s", 3, "`manage.py up` on a used DATA_DIR until ready", second_start),
+        Measure(
+            "chain", "ms", 30, "POST /chain/execute to RUN_FINISHED, three steps on one toy server", chain_to_finished
+        ),
+        Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
+    )
+}

@@ -1,0 +1,63 @@
+"""How long a small plan takes from the request to its last event."""
+
+import time
+import urllib.request
+from typing import Any
+
+from tests.stack import Stack, running_stack
+from tests.toys import Toy, running_toy
+
+STEPS = [
+    {"id": "s1", "server": "toy", "tool": "upper", "arguments": {"text": {"$input": "/text"}}},
+    {"id": "s2", "server": "toy", "tool": "reverse", "arguments": {"text": {"$ref": "s1#/text"}}},
+    {"id": "s3", "server": "toy", "tool": "count_words", "arguments": {"text": {"$ref": "s2#/text"}}},
+]
+INPUTS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
+PLAN = {"version": 1, "inputs": INPUTS, "steps": STEPS, "outputs": {"words": {"$ref": "s3#/json/words"}}}
+
+
+def chain_to_finished(repeat: int) -> list[float]:
+    toy = running_toy("text")
+    try:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8") as stack:
+            connect(stack, toy)
+            run_once(stack)
+            return [run_once(stack) for _ in range(repeat)]
+    finally:
+        toy.stop()
+
+
+def connect(stack: Stack, toy: Toy) -> None:
+    call(stack, "POST", "/registry", {"name": "toy", "url": toy.url})
+    found = call(stack, "POST", "/registry/toy/healthcheck")
+    if found["health"] != "ok":
+        raise RuntimeError(f"The toy server is not reachable: {found}")
+    call(stack, "PUT", "/registry/toy/connection", {"tools": "all", "approval": {"default": "auto"}})
+
+
+def call(stack: Stack, method: str, path: str, data: Any = None) -> dict[str, Any]:
+    status, answer = stack.call(method, path, data, stack.token)
+    if status >= 400:
+        raise RuntimeError(f"{method} {path}: {status} {answer}")
+    return answer
+
+
+def run_once(stack: Stack) -> float:
+    """Milliseconds."""
+    started_at = time.perf_counter()
+    run = call(stack, "POST", "/chain/execute", {"plan": PLAN, "inputs": {"text": "three small words"}})
+    last = last_event(stack, run["stream_url"])
+    if last != "RUN_FINISHED":
+        raise RuntimeError(f"The run ended with {last}")
+    return (time.perf_counter() - started_at) * 1000
+
+
+def last_event(stack: Stack, path: str) -> str:
+    url = path if path.startswith("http") else stack.base + path
+    request = urllib.request.Request(url, headers={"Authorization": f"Token {stack.token}"})
+    kind = ""
+    with urllib.request.urlopen(request, timeout=60) as stream:
+        for line in stream:
+            if line.startswith(b"event:"):
+                kind = line.partition(b":")[2].strip().decode()
+    return kind
