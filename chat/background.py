@@ -4,24 +4,30 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
+
+from chat.llm import ModelError
 
 T = TypeVar("T")
 ROOM = 1_000  # items that may wait for their reader
 
 
+class ThreadEnded(Exception):
+    """The source's thread died of something nobody foresaw; its traceback is in the log."""
+
+
 @dataclass(frozen=True, slots=True)
-class _End(Generic[T]):
-    error: BaseException | None = None
+class _End:
+    error: Exception | None
 
 
 def items_of(source: Callable[[], Iterator[T]], *, every_s: float) -> Generator[T | None]:
     """The items of `source()`, which runs in a thread of its own; None whenever none came for `every_s` seconds.
 
-    The source must not use the database. What it raises is raised here. When this iterator is closed the source is
-    told to stop at its next item; a source that is silent then goes on in its daemon thread until its own time-out.
+    The source must not use the database. A ModelError it raises is raised here. When this iterator is closed the
+    source is told to stop at its next item; a silent one goes on in its daemon thread until its own time-out.
     """
-    waiting: queue.Queue[T | _End[T]] = queue.Queue(ROOM)
+    waiting: queue.Queue[T | _End] = queue.Queue(ROOM)
     stop = threading.Event()
     threading.Thread(target=_run, args=(source, waiting, stop), name="model", daemon=True).start()
     try:
@@ -51,19 +57,21 @@ def result_of(call: Callable[[], T], *, while_waiting: Callable[[], None], every
     return results[0]
 
 
-def _run(source: Callable[[], Iterator[T]], waiting: "queue.Queue[T | _End[T]]", stop: threading.Event) -> None:
+def _run(source: Callable[[], Iterator[T]], waiting: "queue.Queue[T | _End]", stop: threading.Event) -> None:
+    end = _End(ThreadEnded())
     try:
         for item in source():
             if stop.is_set():
                 return
             _put(waiting, item, stop)
-    except BaseException as error:  # noqa: BLE001 - handed over to the reader's thread, whatever it is
-        _put(waiting, _End(error), stop)
-    else:
-        _put(waiting, _End(), stop)
+        end = _End(None)
+    except ModelError as error:
+        end = _End(error)
+    finally:
+        _put(waiting, end, stop)
 
 
-def _put(waiting: "queue.Queue[T | _End[T]]", item: T | _End[T], stop: threading.Event) -> None:
+def _put(waiting: "queue.Queue[T | _End]", item: T | _End, stop: threading.Event) -> None:
     while not stop.is_set():
         try:
             waiting.put(item, timeout=1)

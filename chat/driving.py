@@ -51,18 +51,28 @@ def drive(run_id: str, work: Callable[[Driver], None]) -> None:
 
 @contextmanager
 def _ended_well(run: Run, token: int) -> Iterator[None]:
+    """What nobody foresaw fails the run and goes on to the queue's log of failed jobs."""
+    foreseen = False
     try:
         yield
+        foreseen = True
     except leases.LostLease:
+        foreseen = True
         logger.info("Run %s is somebody else's by now, or over.", run.pk)
     except CancelRequested:
+        foreseen = True
         end_cancelled(run, token)
     except (OperationalError, InterfaceError):
-        raise  # nothing can be written now; the reconciler takes the run up again
-    except Exception:
-        logger.exception("The turn of run %s failed", run.pk)
-        with suppress(leases.LostLease):
-            finish_run(run=run, status=Run.Status.FAILED, error=INTERNAL, lease_token=token)
+        foreseen = True  # nothing can be written now; the reconciler takes the run up again
+        raise
+    finally:
+        if not foreseen:
+            _fail(run, token)
+
+
+def _fail(run: Run, token: int) -> None:
+    with suppress(leases.LostLease):
+        finish_run(run=run, status=Run.Status.FAILED, error=INTERNAL, lease_token=token)
 
 
 def mark_planning(driver: Driver) -> None:

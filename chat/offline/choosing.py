@@ -13,7 +13,7 @@ NAME_WEIGHT = 3.0
 ABOUT_WEIGHT = 1.0
 FILLED_WEIGHT = 1.5  # of each fact used
 REFERENCE_WEIGHT = 1.0
-MISSING_WEIGHT = 2.0
+MISSING_WEIGHT = 0.7
 LEAST_WORDS = 0.9  # below it the clause and the tool have nothing in common
 ABOUT_CHARACTERS = 300
 

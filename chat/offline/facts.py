@@ -12,8 +12,8 @@ from chat.offline.words import quotations
 Kind = Literal["quoted", "url", "email", "file", "folder", "date", "time", "number", "zone", "name", "pattern"]
 
 _URL = re.compile(r"https?://[^\s<>\"'“”]+[^\s<>\"'“”.,;:!?)\]]", re.IGNORECASE)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-_FILE = re.compile(r"(?<![\w@/])(?:[\w~.-]*/)*[\w-][\w.-]*\.[A-Za-z][A-Za-z0-9]{0,7}(?![\w/])")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_FILE = re.compile(r"(?<![\w@/.])(?:[\w~.-]{0,100}/){0,20}[\w-][\w.-]{0,100}\.[A-Za-z][A-Za-z0-9]{0,7}(?![\w/])")
 _FOLDER = re.compile(r"(?<![\w@.])(?:~|\.{1,2})?/[\w./-]+")
 _PATTERN = re.compile(r"(?<!\S)[\w./-]*\*[\w./*-]*")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2})?)?")
@@ -26,6 +26,7 @@ _NAME = re.compile(r"(?:\b(?:in|for|of|about|at|near|from|to|named|called)\s+)((
 _AREA_NAMES = "Africa America Antarctica Arctic Asia Atlantic Australia Europe Indian Pacific"
 _AREAS = frozenset(_AREA_NAMES.split())
 _ZONE_NAME_WORDS = 3
+MAX_FACTS = 100  # of one kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def facts_in(text: str) -> Facts:
     """Every fact once, in order; what one reader took the next does not see."""
     left, found = text, []
     for read in _READERS:
-        for fact in read(left):
+        for fact in read(left)[:MAX_FACTS]:
             found.append(replace(fact, before=_word_before(text, fact.start)))
             left = left[: fact.start] + " " * (fact.end - fact.start) + left[fact.end :]
     found.sort(key=lambda fact: fact.start)
@@ -64,7 +65,7 @@ def facts_in(text: str) -> Facts:
 
 
 def _word_before(text: str, position: int) -> str:
-    words = re.findall(r"\w+", text[:position])
+    words = re.findall(r"\w+", text[max(0, position - 40) : position])
     return words[-1].lower() if words else ""
 
 

@@ -1,6 +1,6 @@
 """A user with real toy servers authorised, a scripted model, and what a turn leaves behind."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,12 +37,18 @@ def files(alice: User, toy_files: Toy) -> Server:
     return connected(alice, toy_files, "files")
 
 
+@pytest.fixture(scope="session")
+def scripted(toy: Callable[..., Toy]) -> Toy:
+    return toy("llm")
+
+
 @pytest.fixture
-def model(llm: Toy, settings: Settings) -> Iterator[Toy]:
-    """The scripted model is the one that is connected."""
+def model(scripted: Toy, settings: Settings) -> Toy:
+    """The scripted model is the one that is connected; a script given to it replaces the one before."""
     settings.LLM_PROVIDER, settings.OPENAI_MODEL = "openai", "scripted"
-    settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = llm.url, "test-key"
-    yield llm
+    settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = scripted.url, "test-key"
+    scripted.script([])
+    return scripted
 
 
 @dataclass
