@@ -163,6 +163,8 @@ class ServerConnection(APIView):
             connection = services.authorise(user=caller(request), server=found, **wanted)
         except services.UnknownTools as unknown:
             raise ValidationError({unknown.field: [str(unknown)]}) from unknown
+        except services.MayNotStart as refused:
+            raise PermissionDenied(refused.message) from refused
         return Response(ConnectionSerializer(connection).data)
 
     @extend_schema(responses={204: None})
@@ -208,5 +210,7 @@ def saved(verb: Any, **arguments: Any) -> Server:
         return verb(**arguments)
     except services.AddressRefused as refused:
         raise ValidationError({refused.field: [refused.message]}) from refused
+    except services.MayNotStart as refused:
+        raise PermissionDenied(refused.message) from refused
     except services.DuplicateServer as duplicate:
         raise Conflict(f"{duplicate} Its id is {duplicate.existing.pk}.") from duplicate

@@ -20,7 +20,9 @@ def toolset_hash(schema_hashes: Iterable[str]) -> str:
 
 def model_count(tools: Iterable[ToolDefinition]) -> int:
     """Distinct titled schemas among inputs, outputs and their `$defs`."""
-    titles = {title for tool in tools for schema in (tool.input_schema, tool.output_schema) for title in _titles(schema)}
+    titles = {
+        title for tool in tools for schema in (tool.input_schema, tool.output_schema) for title in _titles(schema)
+    }
     return len(titles)
 
 

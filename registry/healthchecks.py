@@ -9,11 +9,12 @@ from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.utils import timezone
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, PermissionDenied
 from rq import Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 
+from registry.commands import MayNotStart, check_start
 from registry.models import HealthCheck, Server
 
 QUEUE = "probes"
@@ -34,8 +35,13 @@ class WorkerUnavailable(APIException):
 async def check_now(server: Server, user: User) -> HealthCheck:
     """Probe with the user's own credentials; clicks that come while a test is under way share its result.
 
-    Raises WorkerUnavailable when no worker answers within WAIT_S, at once when there is none.
+    Raises WorkerUnavailable when no worker answers within WAIT_S, at once when there is none, and PermissionDenied
+    for a command this user may not start.
     """
+    try:
+        check_start(user, server)
+    except MayNotStart as refused:
+        raise PermissionDenied(refused.message) from refused
     layer = get_channel_layer()
     group = f"probe.{server.pk}.{user.pk}"
     channel = await layer.new_channel()

@@ -10,6 +10,7 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 
 from registry.catalogues import read_catalogue
+from registry.commands import MayNotStart, check_start
 from registry.credentials import CredentialsLost, credentials_for
 from registry.importers import IMPORTERS
 from registry.importers.base import ImportOptions
@@ -36,9 +37,12 @@ def probe_server(server_id: str, user_id: int | None = None, reply_channel: str 
 
 def _probe_as(user: User | None, server: Server) -> ProbeOutcome:
     try:
+        check_start(user, server)
         credentials = credentials_for(user, server)
     except CredentialsLost as lost:
         return ProbeOutcome(Health.NEEDS_AUTH, str(lost))
+    except MayNotStart as refused:
+        return ProbeOutcome(Health.UNTESTED, refused.message)
     return asyncio.run(probe(server, credentials))
 
 

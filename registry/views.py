@@ -11,12 +11,13 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
+from rest_framework.exceptions import APIException
 
 from registry import services
 from registry.facets import Address, choices, chosen_filters, facets_of_hits, facets_of_list
 from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
-from registry.healthchecks import WorkerUnavailable, check_now
+from registry.healthchecks import check_now
 from registry.models import Connection, HealthCheck, ImportRun, Server
 from registry.pages import message_of, paginate, refusal
 from registry.search import ServerHit, search_servers
@@ -141,7 +142,7 @@ async def server_test(request: HttpRequest, name: str) -> HttpResponse:
     server = await sync_to_async(visible_server)(request, name)
     try:
         await check_now(server, user)
-    except WorkerUnavailable as error:
+    except APIException as error:
         return refusal(request, message_of(error), error.status_code)
     return redirect("server", server.slug)
 
@@ -158,7 +159,7 @@ def server_authorise(request: HttpRequest, name: str) -> HttpResponse:
     try:
         services.authorise(user=user, server=server, tools=form.chosen_tools, approval=form.approval)
         services.keep_credentials(user=user, server=server, credentials=form.credentials)
-    except services.UnknownTools as error:
+    except (services.UnknownTools, services.MayNotStart) as error:
         form.add_error("scope", str(error))
         return server_page(request, server, form)
     messages.success(request, f"Authorised. Your plans may use {server} now.")

@@ -1,5 +1,6 @@
 """What can be done to servers, connections and what is known of them. Every verb owns its transaction."""
 
+from registry.commands import MayNotStart
 from registry.services.connections import UnknownTools, authorise, keep_credentials, revoke
 from registry.services.recording import record_probe
 from registry.services.servers import (
@@ -14,6 +15,7 @@ from registry.services.servers import (
 __all__ = [
     "AddressRefused",
     "DuplicateServer",
+    "MayNotStart",
     "ServerFields",
     "UnknownTools",
     "add_server",

@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from registry.commands import check_start, check_variables
 from registry.credentials import decrypt, encrypt
 from registry.models import Connection, Server, Tool
 
@@ -31,7 +32,9 @@ def authorise(
 ) -> Connection:
     """Let this user's plans use all tools (None or "all") or the named ones. `approval` is
     `{"default": policy, "tools": {name: policy}}`; credentials that are not given stay as they are.
-    Raises UnknownTools."""
+    Raises UnknownTools or MayNotStart."""
+    check_start(user, server)
+    check_variables(user, server, credentials or ())
     approval = approval or {}
     named = [] if tools is None or tools == "all" else list(dict.fromkeys(tools))
     policies = dict(approval.get("tools") or {})
@@ -51,9 +54,10 @@ def authorise(
 
 
 def keep_credentials(*, user: User, server: Server, credentials: Mapping[str, str]) -> None:
-    """Add credentials to the user's connection; a connection made for them alone authorises no tool."""
+    """Add credentials to the user's connection; one made for them alone authorises no tool. Raises MayNotStart."""
     if not credentials:
         return
+    check_variables(user, server, credentials)
     with transaction.atomic():
         connection = _locked(user, server)
         known = decrypt(connection.credentials_encrypted)

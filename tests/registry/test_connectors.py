@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from registry.connectors import ConnectorError, connect
+from registry.connectors import CallResult, ConnectorError, Session, connect
 from registry.connectors.mcp import MAX_PAGES
 from registry.connectors.stdio import environment
 from registry.models import Server
@@ -73,6 +73,18 @@ def running() -> set[psutil.Process]:
     """Processes below this one that are alive."""
     below = psutil.Process().children(recursive=True)
     return {each for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE}
+
+
+async def under_way(session: Session) -> asyncio.Task[CallResult]:
+    """A call that has surely reached the server: it reported progress."""
+    reached = asyncio.Event()
+
+    async def on_progress(*progress: object) -> None:
+        reached.set()
+
+    task = asyncio.create_task(session.call("slow", {"seconds": 30}, timeout_s=60, on_progress=on_progress))
+    await asyncio.wait_for(reached.wait(), PATIENCE_S)
+    return task
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -135,12 +147,12 @@ class TestEveryTransport:
 
         async def hold() -> None:
             async with connect(text_server, {}) as session:
+                call = await under_way(session)
                 inside.set()
-                await session.call("slow", {"seconds": 60}, timeout_s=60)
+                await call
 
         task = asyncio.create_task(hold())
         await asyncio.wait_for(inside.wait(), PATIENCE_S)
-        await asyncio.sleep(0.1)  # for the call to be under way
         started = time.monotonic()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -246,8 +258,7 @@ class TestFailures:
     async def test_a_server_that_goes_away_is_a_connector_error(self, toy, arguments):
         server = toy("text", *arguments)
         async with connect(http(server.url, "sse" if arguments else "streamable_http"), {}) as session:
-            calling = asyncio.create_task(session.call("slow", {"seconds": 30}, timeout_s=30))
-            await asyncio.sleep(0.3)
+            calling = await under_way(session)
             server.process.kill()
             with pytest.raises(ConnectorError) as in_flight:
                 await calling
@@ -272,8 +283,7 @@ class TestStdio:
     async def test_death_in_a_call_may_have_had_an_effect_and_later_calls_have_none(self):
         async with connect(stdio(*STDIO_TEXT), {}) as session:
             server = next(each for each in running() if each.cmdline()[1:] == STDIO_TEXT)
-            calling = asyncio.create_task(session.call("slow", {"seconds": 30}, timeout_s=30))
-            await asyncio.sleep(0.2)
+            calling = await under_way(session)
             server.kill()
             with pytest.raises(ConnectorError) as in_flight:
                 await calling
