@@ -64,10 +64,9 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
     started = time.perf_counter()
     limit = max(1, min(limit, MAX_HITS))
     if not words_of(q):
-        first = tools.select_related("server").defer(*_heavy("", "server__"))[:limit]
-        return ToolSearchResult(
-            q, "lexical", reasons.NEWEST, _ms_since(started), [ToolHit(tool, 0.0) for tool in first]
-        )
+        by_name = tools.select_related("server").defer(*_heavy("", "server__"))[:limit]
+        hits = [ToolHit(tool, 0.0) for tool in by_name]
+        return ToolSearchResult(q, "lexical", reasons.BY_NAME, _ms_since(started), hits)
     query = parse(q)
     with transaction.atomic():
         prepare_index()

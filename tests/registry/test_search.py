@@ -141,7 +141,7 @@ def test_without_words_come_the_newest(cast: dict[str, Server], alice: User) -> 
 )
 def test_no_query_breaks_it(q: str, cast: dict[str, Server], alice: User) -> None:
     assert isinstance(search_servers(q, user=alice), SearchResult)
-    assert search_tools(q, tools=Tool.objects.present()).took_ms > 0
+    assert len(search_tools(q, tools=Tool.objects.present()).hits) <= 6
     assert list(list_filter(Server.objects.all(), q)) is not None
 
 

@@ -1,0 +1,75 @@
+"""Templates, runs and their journal in Django's admin, to look at: runs change through the product only."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from chains.models import Result, Run, RunEvent, Template, ToolRun
+from registry.admin import RecordAdmin
+
+
+class ToolRunInline(admin.TabularInline):
+    model = ToolRun
+    fields = ["position", "step", "server_slug", "tool", "status", "attempt", "duration_ms", "error"]
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Template)
+class TemplateAdmin(RecordAdmin):
+    list_display = ["name", "owner", "version", "created_at", "updated_at"]
+    list_select_related = ["owner"]
+    search_fields = ["name", "description", "^owner__username"]
+    date_hierarchy = "created_at"
+
+
+@admin.register(Run)
+class RunAdmin(RecordAdmin):
+    list_display = ["id", "kind", "status", "owner", "template", "attempt", "last_seq", "created_at", "finished_at"]
+    list_filter = ["status", "kind"]
+    list_select_related = ["owner", "template"]
+    search_fields = ["^id", "^owner__username", "^idempotency_key"]
+    date_hierarchy = "created_at"
+    inlines = [ToolRunInline]
+
+
+@admin.register(ToolRun)
+class ToolRunAdmin(RecordAdmin):
+    list_display = ["step", "tool", "server_slug", "status", "attempt", "run_id", "started_at", "duration_ms"]
+    list_filter = ["status"]
+    search_fields = ["^run__id", "tool", "^server_slug"]
+    date_hierarchy = "started_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("result")
+
+
+@admin.register(RunEvent)
+class RunEventAdmin(RecordAdmin):
+    list_display = ["run_id", "seq", "type", "at"]
+    list_filter = ["type"]
+    search_fields = ["^run__id"]
+    ordering = ["-id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("data")
+
+
+@admin.register(Result)
+class ResultAdmin(RecordAdmin):
+    list_display = ["title", "kind", "owner", "run_id", "size_bytes", "created_at"]
+    list_filter = ["kind"]
+    list_select_related = ["owner"]
+    search_fields = ["title", "^run__id", "^owner__username"]
+    date_hierarchy = "created_at"
+    exclude = ["embedding"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("embedding", "data")

@@ -1,0 +1,162 @@
+"""The registry's tables in Django's admin. What was observed is read, what a curator decides can be changed."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from registry.models import SEARCH_COLUMNS, Connection, HealthCheck, ImportRun, Server, SourceRecord, Tool
+from registry.search.indexing import describe
+from registry.services.embedding import embed_on_commit
+from registry.services.probing import probe_on_commit
+
+SERVER_SEARCH_COLUMNS = tuple(f"server__{name}" for name in SEARCH_COLUMNS)
+
+
+class RecordAdmin(admin.ModelAdmin):
+    """Rows that the product writes and people only read; they may be deleted."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class OfServer:
+    """Lists beside their servers, without what only search reads of them."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
+        return rows.select_related("server").defer(*SERVER_SEARCH_COLUMNS)
+
+
+@admin.register(Server)
+class ServerAdmin(admin.ModelAdmin):
+    list_display = ["name", "transport", "health", "tool_count", "source", "visibility", "status", "verified", "owner"]
+    list_filter = ["health", "transport", "source", "status", "visibility", "verified", "auth_type"]
+    list_select_related = ["owner"]
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ["name", "title", "^slug", "description"]
+    date_hierarchy = "created_at"
+    raw_id_fields = ["owner"]
+    exclude = ["env", "content_hash"]
+    readonly_fields = [
+        "id", "source", "external_id", "env_names", "env_schema", "tool_count", "model_count", "health",
+        "health_detail", "latency_ms", "last_healthcheck", "last_ok_at", "tools_synced_at", "toolset_hash",
+        "created_at", "updated_at",
+    ]  # fmt: skip
+    actions = ["test_connections", "verify", "deprecate"]
+
+    @admin.display(description="environment of the command")
+    def env_names(self, server: Server) -> str:
+        """Names only: people type secrets where they should not."""
+        return ", ".join(sorted(server.env)) or "-"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # a server is added where its address is checked: on the Servers page or by the API
+
+    def save_model(self, request: HttpRequest, obj: Server, form: Any, change: bool) -> None:
+        if describe(obj):
+            obj.embedding = None
+            embed_on_commit()
+        super().save_model(request, obj, form, change)
+
+    @admin.action(description="Test the connection of the selected servers")
+    def test_connections(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
+        reached = servers.exclude(transport__in=["", Server.Transport.STDIO])
+        ids = list(reached.values_list("pk", flat=True))
+        probe_on_commit(ids)
+        self.message_user(request, f"{len(ids)} connection tests are queued.", messages.SUCCESS)
+        if left_out := servers.count() - len(ids):
+            told = f"{left_out} were left out: without an address, or started by a command, which is tested one by one."
+            self.message_user(request, told, messages.WARNING)
+
+    @admin.action(description="Mark the selected servers as verified")
+    def verify(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
+        self.message_user(request, f"{servers.update(verified=True)} servers are verified.", messages.SUCCESS)
+
+    @admin.action(description="Mark the selected servers as deprecated")
+    def deprecate(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
+        count = servers.update(status=Server.Status.DEPRECATED)
+        self.message_user(request, f"{count} servers are deprecated.", messages.SUCCESS)
+
+
+@admin.register(Tool)
+class ToolAdmin(OfServer, admin.ModelAdmin):
+    list_display = ["name", "server", "enabled", "quarantined", "first_seen", "last_changed", "removed_at"]
+    list_filter = ["enabled", "quarantined", ("removed_at", admin.EmptyFieldListFilter)]
+    list_per_page = 50
+    show_full_result_count = False
+    search_fields = ["name", "title", "^server__slug"]
+    exclude = ["embedding"]
+    readonly_fields = [
+        "server", "name", "title", "description", "input_schema", "output_schema", "annotations", "schema_hash",
+        "content_hash", "first_seen", "last_changed", "removed_at",
+    ]  # fmt: skip
+    actions = ["enable", "disable", "accept"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    @admin.action(description="Enable the selected tools")
+    def enable(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.message_user(request, f"{tools.update(enabled=True)} tools are enabled.", messages.SUCCESS)
+
+    @admin.action(description="Disable the selected tools: no plan may call them")
+    def disable(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.message_user(request, f"{tools.update(enabled=False)} tools are disabled.", messages.SUCCESS)
+
+    @admin.action(description="Accept the new definitions of the selected tools")
+    def accept(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.message_user(request, f"{tools.update(quarantined=False)} tools are accepted.", messages.SUCCESS)
+
+
+@admin.register(HealthCheck)
+class HealthCheckAdmin(OfServer, RecordAdmin):
+    list_display = ["checked_at", "server", "health", "latency_ms", "tool_count", "protocol_version"]
+    list_filter = ["health", "protocol_version"]
+    search_fields = ["^server__slug", "detail"]
+    date_hierarchy = "checked_at"
+
+
+@admin.register(Connection)
+class ConnectionAdmin(OfServer, RecordAdmin):
+    """What users authorised; the credentials are neither shown nor editable here."""
+
+    list_display = ["user", "server", "all_tools", "approval_default", "has_credentials", "expires_at", "updated_at"]
+    list_filter = ["all_tools", "approval_default"]
+    search_fields = ["^user__username", "^server__slug"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user")
+
+    @admin.display(boolean=True, description="credentials")
+    def has_credentials(self, connection: Connection) -> bool:
+        return bool(connection.credentials_encrypted)
+
+
+@admin.register(SourceRecord)
+class SourceRecordAdmin(OfServer, RecordAdmin):
+    list_display = ["source", "external_id", "version", "server", "fetched_at", "removed_at"]
+    list_filter = ["source", ("removed_at", admin.EmptyFieldListFilter)]
+    search_fields = ["^external_id"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("data", *SERVER_SEARCH_COLUMNS)
+
+
+@admin.register(ImportRun)
+class ImportRunAdmin(RecordAdmin):
+    list_display = ["started_at", "source", "status", "counted", "error", "finished_at"]
+    list_filter = ["source", "status"]
+    date_hierarchy = "started_at"
+
+    @admin.display(description="counts")
+    def counted(self, run: ImportRun) -> str:
+        return ", ".join(f"{name} {count}" for name, count in run.counts.items()) or "-"

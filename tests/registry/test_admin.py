@@ -1,0 +1,153 @@
+"""Every table has an admin: a list that searches and filters without a query a row, and a page that hides secrets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import django_rq
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import Model
+from django.test import Client
+from django.urls import reverse
+
+from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chat.models import Conversation, Message
+from registry.credentials import encrypt
+from registry.models import Connection, HealthCheck, ImportRun, Server, SourceRecord, Tool
+from tests.registry.test_search import make_server
+
+pytestmark = pytest.mark.django_db
+
+OURS = [model for label in ("registry", "chains", "chat") for model in apps.get_app_config(label).get_models()]
+
+
+@pytest.fixture
+def root(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client
+
+
+def fill(number: int) -> None:
+    """One row of every table, all of one person."""
+    owner = User.objects.create_user(f"person-{number}")
+    server = make_server(f"server-{number}", "About.", {"tool": "Does."}, env={"PASSWORD": "hunter2"}, owner=owner)
+    server.transport, server.command = "stdio", "npx"
+    server.save()
+    HealthCheck.objects.create(server=server, health="ok")
+    secret = encrypt({"Authorization": "hunter2"})
+    Connection.objects.create(user=owner, server=server, credentials_encrypted=secret)
+    SourceRecord.objects.create(server=server, source="test", external_id=str(number), content_hash="x")
+    ImportRun.objects.create(source="test", counts={"created": 1})
+    template = Template.objects.create(owner=owner, name="Template", plan={})
+    conversation = Conversation.objects.create(owner=owner)
+    run = Run.objects.create(owner=owner, template=template, conversation_id=conversation.pk)
+    ToolRun.objects.create(run=run, step="s1", position=1, server=server, server_slug=server.slug, tool="tool")
+    RunEvent.objects.create(run=run, seq=1, type="RUN_STARTED")
+    Result.objects.create(owner=owner, run=run, kind="output", title="Result")
+    Message.objects.create(conversation=conversation, role="user", content="private words", run=run)
+
+
+def address(model: type[Model], page: str, *args: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+def test_every_model_has_an_admin() -> None:
+    assert [model for model in OURS if not admin.site.is_registered(model)] == []
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_a_list_costs_the_same_queries_for_one_row_and_for_four(
+    model: type[Model], root: Client, django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    fill(0)
+    with django_assert_max_num_queries(15) as few:
+        assert root.get(address(model, "changelist")).status_code == 200
+    for number in (1, 2, 3):
+        fill(number)
+    with django_assert_max_num_queries(len(few)):
+        response = root.get(address(model, "changelist"))
+    assert response.context["cl"].result_count == model._default_manager.count() >= 4
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+@pytest.mark.parametrize("q", ["server", "'); --", "%", "00000000"])
+def test_a_list_can_be_searched_for_anything(model: type[Model], q: str, root: Client) -> None:
+    fill(0)
+    assert root.get(address(model, "changelist"), {"q": q}).status_code == 200
+
+
+@pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
+def test_a_row_opens_and_shows_no_secret(model: type[Model], root: Client) -> None:
+    fill(0)
+    row = model._default_manager.order_by("pk").first()
+    assert row is not None
+    for page in (root.get(address(model, "change", row.pk)), root.get(address(model, "changelist"))):
+        assert page.status_code == 200
+        assert "hunter2" not in page.content.decode()
+
+
+@pytest.mark.parametrize("model", [Run, ToolRun, RunEvent, Connection, HealthCheck, ImportRun, Message, SourceRecord])
+def test_records_cannot_be_made_or_changed(model: type[Model], root: Client) -> None:
+    fill(0)
+    assert root.get(address(model, "add")).status_code == 403
+    assert (
+        root.post(address(model, "change", model._default_manager.values_list("pk", flat=True)[0])).status_code == 403
+    )
+
+
+def test_lists_of_messages_show_no_text(root: Client) -> None:
+    fill(0)
+    assert "private words" not in root.get(address(Message, "changelist")).content.decode()
+
+
+def test_a_server_edited_by_a_curator_is_found_by_its_new_words(root: Client) -> None:
+    fill(0)
+    server = Server.objects.get()
+    Server.objects.update(embedding=[0.1] * 384)
+    page = root.get(address(Server, "change", server.pk))
+    data = {
+        name: value
+        for name, value in page.context["adminform"].form.initial.items()
+        if name in page.context["adminform"].form.fields and value is not None
+    }
+    data |= {"description": "Talks to zebras", "tags": "animals", "args": "", "owner": str(server.owner_id)}
+    response = root.post(address(Server, "change", server.pk), data)
+    assert response.status_code == 302, response.context["errors"]
+    changed = Server.objects.defer(None).get()
+    assert "zebras" in changed.search_text
+    assert changed.embedding is None
+    assert changed.env == {"PASSWORD": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "value"), [("verify", "verified", True), ("deprecate", "status", "deprecated")]
+)
+def test_curators_act_on_many_servers_at_once(action: str, field: str, value: Any, root: Client) -> None:
+    fill(0), fill(1)
+    chosen = [str(pk) for pk in Server.objects.values_list("pk", flat=True)]
+    root.post(address(Server, "changelist"), {"action": action, "_selected_action": chosen})
+    assert list(Server.objects.values_list(field, flat=True)) == [value, value]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_connections_of_chosen_servers_are_tested_but_no_command_is_run(root: Client) -> None:
+    fill(0)
+    remote = make_server("remote", url="https://a.example/mcp", transport="streamable_http")
+    chosen = [str(pk) for pk in Server.objects.values_list("pk", flat=True)]
+    root.post(address(Server, "changelist"), {"action": "test_connections", "_selected_action": chosen})
+    assert [job.args for job in django_rq.get_queue("probes").jobs] == [(str(remote.pk),)]
+
+
+@pytest.mark.parametrize(
+    ("action", "field", "value"),
+    [("disable", "enabled", False), ("enable", "enabled", True), ("accept", "quarantined", False)],
+)
+def test_curators_act_on_many_tools_at_once(action: str, field: str, value: bool, root: Client) -> None:
+    fill(0)
+    Tool.objects.update(**{field: not value})
+    chosen = [str(pk) for pk in Tool.objects.values_list("pk", flat=True)]
+    root.post(address(Tool, "changelist"), {"action": action, "_selected_action": chosen})
+    assert list(Tool.objects.values_list(field, flat=True)) == [value]
