@@ -288,9 +288,14 @@ def _output(result: Any) -> str:
 
 def _outputs(outputs: Any) -> Iterator[tuple[str, str]]:
     if isinstance(outputs, dict):
-        yield from ((name, _pretty(value)[:MAX_TEXT_CHARS]) for name, value in outputs.items())
+        yield from ((name, _readable_output(value)) for name, value in outputs.items())
     elif outputs is not None:
         yield "result", _pretty(outputs)[:MAX_TEXT_CHARS]
+
+
+def _readable_output(value: Any) -> str:
+    is_result = isinstance(value, dict) and {"text", "content", "is_error"} <= value.keys()
+    return _output(value) if is_result else _pretty(value)[:MAX_TEXT_CHARS]
 
 
 def _pretty(value: Any) -> str:
