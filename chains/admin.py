@@ -12,8 +12,7 @@ from registry.admin import RecordAdmin
 
 class ToolRunInline(admin.TabularInline):
     model = ToolRun
-    fields = ["position", "step", "server_slug", "tool", "status", "attempt", "duration_ms", "error"]
-    readonly_fields = fields
+    fields = readonly_fields = ("position", "step", "server_slug", "tool", "status", "attempt", "duration_ms", "error")
     extra = 0
     can_delete = False
     show_change_link = True
