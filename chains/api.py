@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
+from django.core.files import File
 from django.db.models import QuerySet
-from django.db.models.fields.files import FieldFile
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -34,6 +34,7 @@ from chains.serializers import (
     TemplateSerializer,
     ValiditySerializer,
 )
+from registry.api import caller
 
 CHUNK_BYTES = 64 * 1024
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class Validate(APIView):
     @extend_schema(request=PlanInput, responses=ValiditySerializer)
     def post(self, request: Request) -> Response:
         """Everything that is wrong with a plan; nothing runs."""
-        _, problems = check(validated(PlanInput(data=request.data))["plan"], user=request.user)
+        _, problems = check(validated(PlanInput(data=request.data))["plan"], user=caller(request))
         return Response({"valid": not problems, "problems": [problem.as_json() for problem in problems]})
 
 
@@ -226,7 +227,11 @@ class ResultFile(APIView):
     def get(self, request: Request, pk: Any) -> StreamingHttpResponse:
         """The file itself, to be saved: a browser never shows it as a page of ours."""
         result = own(Result.objects.owned_by(request.user).exclude(file=None).exclude(file=""), pk=pk)
-        response = StreamingHttpResponse(chunks(result.file), content_type=result.mime_type)
+        try:
+            opened = result.file.open("rb")
+        except FileNotFoundError as error:
+            raise NotFound("The file is not in the storage any more.") from error
+        response = StreamingHttpResponse(chunks(opened), content_type=result.mime_type)
         response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(result.title)}"
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
@@ -234,9 +239,8 @@ class ResultFile(APIView):
         return response
 
 
-async def chunks(stored: FieldFile) -> AsyncIterator[bytes]:
+async def chunks(opened: "File[bytes]") -> AsyncIterator[bytes]:
     """Read in a thread, piece by piece: neither the event loop nor the memory has to hold the whole file."""
-    opened = await sync_to_async(stored.open)("rb")
     try:
         while chunk := await sync_to_async(opened.read)(CHUNK_BYTES):
             yield chunk

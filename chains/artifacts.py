@@ -23,6 +23,7 @@ from registry.connectors.base import CallResult
 INLINE_BYTES = 16_000
 PREVIEW_CHARS = 2_000
 MAX_DEPTH = 100
+MAX_ITEMS = 50  # of a list that is cut
 SUMMARY_CHARS = 500
 
 
@@ -110,7 +111,9 @@ def split(result: dict[str, Any], step: str) -> tuple[dict[str, Any], list[File]
     if large_text:
         mime_type, ending = ("application/json", "json") if derived else ("text/plain", "txt")
         files.append(File(f"{step}.{ending}", mime_type, result["text"].encode(), "text"))
-        row |= {"text": preview(result["text"]), "content": [_shortened(block) for block in content]}
+        row |= {"text": preview(result["text"])}
+    if large_text or _size(content) > INLINE_BYTES:
+        row |= {"content": _cut(content)}
     if derived:
         row["json"] = None
     elif _size(result["json"]) > INLINE_BYTES:
@@ -123,17 +126,23 @@ def preview(text: str) -> str:
     return text if len(text) <= PREVIEW_CHARS else text[:PREVIEW_CHARS] + "…"
 
 
+def shown(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments as the journal keeps them: long texts of large ones are cut."""
+    return arguments if _size(arguments) <= INLINE_BYTES else _cut(arguments)
+
+
+def _cut(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= PREVIEW_CHARS else f"{preview(value)} ({len(value):,} characters)"
+    if isinstance(value, dict):
+        return {name: _cut(item) for name, item in list(value.items())[:MAX_ITEMS]}
+    if isinstance(value, list):
+        return [_cut(item) for item in value[:MAX_ITEMS]]
+    return value
+
+
 def _size(value: Any) -> int:
     return len(json.dumps(value, ensure_ascii=False).encode())
-
-
-def _shortened(block: dict[str, Any]) -> dict[str, Any]:
-    resource = block.get("resource")
-    if isinstance(block.get("text"), str):
-        return {**block, "text": preview(block["text"])}
-    if isinstance(resource, dict) and isinstance(resource.get("text"), str):
-        return {**block, "resource": {**resource, "text": preview(resource["text"])}}
-    return block
 
 
 def _lightened(block: dict[str, Any], name: str, files: list[File]) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Driver:
             await sync_to_async(journal.settle_interrupted)(self.run, list(self.rows.values()), repeatable)
         for step_id, row in self.rows.items():
             if row.status == Status.SUCCEEDED:
-                self.results[step_id] = await sync_to_async(artifacts.whole)(row.result, artifacts.read_file)
+                self.results[step_id] = await sync_to_async(artifacts.whole)(row.result or {}, artifacts.read_file)
 
     async def carry_out(self, watcher: "asyncio.Task[None]") -> None:
         while True:
@@ -170,8 +170,8 @@ class Driver:
             arguments = self.arguments_of(step, tool)
             approval_hash = hash_of(tool, arguments)
             if asks and row.approved_hash != approval_hash:
-                return await sync_to_async(journal.ask)(self.run, row, arguments, approval_hash)
-            await sync_to_async(journal.begin)(self.run, row, arguments)
+                return await sync_to_async(journal.ask)(self.run, row, artifacts.shown(arguments), approval_hash)
+            await sync_to_async(journal.begin)(self.run, row, artifacts.shown(arguments))
             result = await self.caller.call(step, tool, arguments)
         except StepFailed as failed:
             return await self.end_step(row, Status.FAILED, failed.result, failed.as_json())

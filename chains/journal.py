@@ -5,6 +5,7 @@ Every verb takes the driver's lease token and raises LostLease, having written n
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,9 @@ UNKNOWN = {
     "message": "The worker stopped while this was being called, so it may have happened. Look, then retry the run.",
 }
 
+DEADLY = {"code": "worker_died", "message": "The worker stopped every time it called this; it is not tried again."}
+MAX_STARTS = 3
+
 
 class CancelRequested(Exception):
     """Somebody asked for the run to stop."""
@@ -47,13 +51,21 @@ def toolbox_of(plan: Plan, user: User) -> Toolbox:
 def settle_interrupted(run: Run, rows: Iterable[ToolRun], repeatable: set[str]) -> None:
     """Steps that were being called when the last driver died: only those that are safe to repeat run again."""
     interrupted = [row for row in rows if row.status == Status.RUNNING]
-    again = [row for row in interrupted if row.step in repeatable]
-    lost = [row for row in interrupted if row.step not in repeatable]
-    for row in again:
-        row.status = Status.PENDING
-    for row in lost:
-        close(row, Status.UNKNOWN, error=UNKNOWN)
-    write(run, interrupted, [(events.STEP_FINISHED, finished_event(row)) for row in lost])
+    starts = _starts(run)
+    for row in interrupted:
+        if row.step not in repeatable:
+            close(row, Status.UNKNOWN, error=UNKNOWN)
+        elif starts[row.step, row.attempt] >= MAX_STARTS:
+            close(row, Status.FAILED, error=DEADLY)
+        else:
+            row.status = Status.PENDING
+    ended = [row for row in interrupted if row.status != Status.PENDING]
+    write(run, interrupted, [(events.STEP_FINISHED, finished_event(row)) for row in ended])
+
+
+def _starts(run: Run) -> "Counter[tuple[str, int]]":
+    """How often each step was started, by its name and attempt."""
+    return Counter(run.events.filter(type=events.STEP_STARTED).values_list("data__step", "data__attempt"))
 
 
 def close(row: ToolRun, status: str, *, result: Any = None, error: Mapping[str, Any] | None = None) -> None:

@@ -14,7 +14,18 @@ from chains.dispatch import dispatch
 from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, publish
 from chains.leases import LostLease
 from chains.models import Run, Template, ToolRun
-from chains.plan import Plan, PlanError, Problem, Toolbox, check, input_problems, layers, parse, with_defaults
+from chains.plan import (
+    Plan,
+    PlanError,
+    Problem,
+    Toolbox,
+    check,
+    input_problems,
+    layers,
+    missing_inputs,
+    parse,
+    with_defaults,
+)
 
 
 class InputError(Exception):
@@ -102,7 +113,7 @@ def checked_plan(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None
 
 def _checked_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     complete = with_defaults(plan, inputs)
-    if problems := input_problems(plan, complete):
+    if problems := [*input_problems(plan, complete), *missing_inputs(plan, complete)]:
         raise InputError(problems)
     return complete
 

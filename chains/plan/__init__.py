@@ -3,7 +3,7 @@
 from chains.plan.format import MAX_BYTES, MAX_STEPS, PLAN_SCHEMA, Plan, Step, layers, parse, read
 from chains.plan.problems import PlanError, Problem, pointer_to
 from chains.plan.references import Reference, Unresolved, resolve, scan
-from chains.plan.validation import Toolbox, check, input_problems, validate, with_defaults
+from chains.plan.validation import Toolbox, check, input_problems, missing_inputs, validate, with_defaults
 
 __all__ = [
     "MAX_BYTES",
@@ -19,6 +19,7 @@ __all__ = [
     "check",
     "input_problems",
     "layers",
+    "missing_inputs",
     "parse",
     "pointer_to",
     "read",

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from chains.plan.problems import PlanError, Problem, pointer_to
 from chains.plan.references import INPUT, STEP_ID, Reference, scan
@@ -123,7 +122,7 @@ def _structure_problems(data: Any) -> Iterator[Problem]:
         yield from _structure_problem(error)
 
 
-def _structure_problem(error: ValidationError) -> Iterator[Problem]:
+def _structure_problem(error: Any) -> Iterator[Problem]:
     path = pointer_to(*error.absolute_path)
     code = _CODES.get(str(error.validator), "invalid_value")
     match error.validator:

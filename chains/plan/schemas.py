@@ -179,7 +179,7 @@ _Validator = extend(
 )
 
 
-def _as_problems(error: ValidationError, path: str) -> Iterator[Problem]:
+def _as_problems(error: Any, path: str) -> Iterator[Problem]:
     here = path + pointer_to(*error.absolute_path)
     match error.validator:
         case "required":

@@ -201,6 +201,22 @@ def input_problems(plan: Plan, inputs: Mapping[str, Any]) -> list[Problem]:
     return schemas.problems_of(dict(inputs), plan.inputs, "")
 
 
+def missing_inputs(plan: Plan, inputs: Mapping[str, Any]) -> list[Problem]:
+    """Inputs that are optional by the schema, but that a step or an output refers to and nobody gave."""
+    required = plan.inputs.get("required", [])
+    wanted = {
+        tokens[0]: item
+        for value in [*(step.arguments for step in plan.steps), plan.outputs or {}]
+        for item in scan(value, "")
+        if isinstance(item, Reference) and item.step is None and (tokens := tokens_of(item.pointer))
+    }
+    return [
+        Problem(pointer_to(name), "missing_input", f"“{name}” is used by the plan and was not given.")
+        for name in wanted
+        if name not in inputs and name not in required
+    ]
+
+
 def with_defaults(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs, with the declared default of each that was not given."""
     properties = plan.inputs.get("properties", {})

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 
 from chains import services
+from chains.events import publish
 from chains.jobs import drive_run
 from chains.models import Result, Run, ToolRun
 from chains.services import start_run
@@ -251,7 +252,6 @@ def test_a_large_result_is_a_file_and_still_whole_for_the_next_step(
     assert len(first.result["text"]) < 3_000
     kept = Result.objects.get(pk=first.result["files"][0]["id"])
     assert kept.file.read() == long.upper().encode()
-    assert run.outputs is None or run.refresh_from_db() is None
     run.refresh_from_db()
     assert run.outputs["n"] == 5_000
     assert run.outputs["all"]["file"]["size_bytes"] == len(long)
@@ -267,3 +267,38 @@ def test_an_interrupted_write_is_not_repeated_but_a_read_is(
     assert statuses(run) == {"w": "unknown", "r": "succeeded"}
     assert (run.status, run.error["code"]) == (Run.Status.FAILED, "step_unknown")
     assert not (toy_files.root / "a").exists()
+
+
+def test_a_step_that_kills_its_worker_every_time_is_given_up(alice: User, text: Server, worker: WorkerByHand) -> None:
+    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
+    publish(run.pk, [("STEP_STARTED", {"step": "s1", "attempt": 1})] * 3)
+    run.tool_runs.update(status=ToolRun.Status.RUNNING)
+    worker.run("runs")
+    assert statuses(run) == {"s1": "failed"}
+    assert run.error["code"] == "worker_died"
+
+
+def test_a_mistake_of_ours_ends_the_run_and_says_so(
+    alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chains.artifacts.result_of", lambda called: 1 / 0)
+    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
+    worker.run("runs")
+    run.refresh_from_db()
+    assert (run.status, run.error["code"]) == (Run.Status.FAILED, "internal")
+
+
+def test_long_arguments_are_sent_whole_and_shown_short(alice: User, text: Server, worker: WorkerByHand) -> None:
+    long = "word " * 10_000
+    run = start_run(user=alice, plan=plan(step("s1", "text.count_words", text=long)))
+    worker.run("runs")
+    row = run.tool_runs.get()
+    assert row.result["json"]["words"] == 10_000
+    assert len(row.arguments["text"]) < 3_000
+
+
+def test_an_optional_input_that_is_used_must_be_given(alice: User, text: Server) -> None:
+    said = {"type": "object", "properties": {"said": {"type": "string"}}}
+    shout = plan(step("s1", "text.upper", text={"$input": "/said"}), inputs=said)
+    with pytest.raises(services.InputError, match="said"):
+        start_run(user=alice, plan=shout)
