@@ -7,11 +7,10 @@ from typing import Any, cast
 from django import forms
 from django.core.exceptions import ValidationError
 
-from registry.models import Connection, Policy, Server, Tool
+from registry.models import Connection, Health, Policy, Server, Tool
 from registry.services import ServerFields
 
-POLICY_WORDS = {Policy.AUTO: "runs unasked", Policy.ASK: "asks first", Policy.NEVER: "never runs"}
-BY_THEIR_NATURE = "by its nature"
+POLICY_WORDS = {Policy.AUTO: "never ask", Policy.ASK: "always ask", Policy.NEVER: "never call"}
 ALL, CHOSEN = "all", "chosen"
 
 
@@ -106,12 +105,12 @@ class AuthoriseForm(forms.Form):
     scope = forms.ChoiceField(choices=[(ALL, "All tools"), (CHOSEN, "Only these")], widget=forms.RadioSelect)
     default = forms.ChoiceField(
         required=False,
-        label="When a plan wants to call a tool",
+        label="Before a tool is called",
         choices=[
-            ("", "Tools that only read run, others ask first"),
-            (Policy.AUTO, "Every tool runs unasked"),
-            (Policy.ASK, "Every tool asks first"),
-            (Policy.NEVER, "No tool runs"),
+            ("", "Ask, unless it only reads"),
+            (Policy.AUTO, "Never ask"),
+            (Policy.ASK, "Always ask"),
+            (Policy.NEVER, "Never call it"),
         ],
     )
     more = forms.CharField(
@@ -195,6 +194,8 @@ def asked_for(server: Server) -> list[Mapping[str, Any]]:
             ]
         case Server.AuthType.API_KEY:
             return [{"name": "X-API-Key", "description": "The key.", "secret": True}]
+    if server.health == Health.NEEDS_AUTH:
+        return [{"name": "Authorization", "description": "Often “Bearer”, a space, and the token.", "secret": True}]
     return []
 
 

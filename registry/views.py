@@ -129,7 +129,7 @@ def server_context(server: Server, user: User, form: AuthoriseForm | None = None
         "form": form or AuthoriseForm(server, tools, connection),
         "check": HealthCheck.objects.filter(server=server).first(),
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
-        "policies": [("", "as above"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
+        "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
         "is_own": server.owner_id == user.pk,
     }
 
