@@ -196,6 +196,19 @@ def test_a_test_of_the_connection_answers_htmx_with_what_it_found(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_test_needs_the_csrf_token_that_htmx_sends(
+    server: Server, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry.api.check_now", found_ok)
+    careful = Client(enforce_csrf_checks=True)
+    careful.force_login(alice)
+    token = careful.get("/servers/toy").cookies["csrftoken"].value
+    address, form = f"/registry/{server.pk}/healthcheck", "application/x-www-form-urlencoded"
+    assert careful.post(address, "a=b", form, headers=HTMX).status_code == 403
+    assert careful.post(address, "a=b", form, headers=HTMX | {"X-CSRFToken": token}).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("check", "shown"), [(found_ok, "Speaks MCP."), (nobody_there, "No worker is running")])
 def test_the_test_works_without_javascript(
     web: Client, server: Server, monkeypatch: pytest.MonkeyPatch, check: object, shown: str
