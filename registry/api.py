@@ -7,15 +7,15 @@ from django.contrib.auth.models import User
 from django.db.models import Case, IntegerField, Prefetch, Value, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import APIException, MethodNotAllowed, NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry import services
-from registry.async_api import authenticated_user
+from registry.async_api import authenticated_user, documented_by
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
 from registry.models import Connection, Health, Server, ServerQuerySet, SourceRecord, Tool
@@ -57,7 +57,7 @@ def caller(request: Request) -> User:
 
 def shown(servers: ServerQuerySet, user: Any) -> ServerQuerySet:
     """With all that a server's JSON needs."""
-    records = Prefetch("source_records", SourceRecord.objects.only("server_id", "source"))
+    records = Prefetch("source_records", SourceRecord.objects.filter(removed_at=None).only("server_id", "source"))
     return servers.with_connection_of(user).prefetch_related(records)
 
 
@@ -173,6 +173,20 @@ class ServerConnection(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+class HealthcheckDocument(APIView):
+    """Describes `healthcheck` in the API's document."""
+
+    @extend_schema(
+        operation_id="test_connection",
+        request=None,
+        responses={200: HealthCheckSerializer, 503: OpenApiResponse(description="No worker answered.")},
+    )
+    def post(self, request: Request, server: str) -> Response:
+        """Test the connection now, in a worker: 200 whatever was found."""
+        raise MethodNotAllowed("POST")
+
+
+@documented_by(HealthcheckDocument)
 @csrf_exempt
 async def healthcheck(request: HttpRequest, server: str) -> HttpResponse:
     """POST: test the connection now, in a worker; 200 whatever was found, 503 when no worker answered.

@@ -20,6 +20,7 @@ from registry.models import HealthCheck, Server
 QUEUE = "probes"
 PROBE_JOB = "registry.jobs.probe_server"
 WAIT_S = 100.0
+JOB_TIMEOUT_S = 98  # the worker's hard limit: whoever waits still hears of it
 LOOK_S = 2.0  # a lost message is found in the table this much later
 PICKUP_S = 10.0  # a job that idle workers leave lying this long has nobody to run it
 
@@ -64,6 +65,7 @@ def _enqueue(server: Server, user: User, group: str) -> None:
             args=(str(server.pk), user.pk, group),
             job_id=_job_id(group),
             unique=True,
+            timeout=JOB_TIMEOUT_S,
             result_ttl=0,
             failure_ttl=1,
             ttl=int(WAIT_S),

@@ -8,6 +8,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
+from rq.timeouts import JobTimeoutException
 
 from registry.catalogues import read_catalogue
 from registry.commands import MayNotStart, check_start
@@ -43,7 +44,10 @@ def _probe_as(user: User | None, server: Server) -> ProbeOutcome:
         return ProbeOutcome(Health.NEEDS_AUTH, str(lost))
     except MayNotStart as refused:
         return ProbeOutcome(Health.UNTESTED, refused.message)
-    return asyncio.run(probe(server, credentials))
+    try:
+        return asyncio.run(probe(server, credentials))
+    except JobTimeoutException:
+        return ProbeOutcome(Health.TIMEOUT, "The test was stopped: the server kept the worker busy beyond its time.")
 
 
 def embed_tools() -> dict[str, int]:

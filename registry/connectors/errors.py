@@ -16,7 +16,9 @@ from registry.outbound import OutboundRefused
 MAX_QUOTED = 300
 # Answers by which a server says that it did not do what it was asked.
 REFUSALS = {401, 403, 404, 405, 406, 415, 429}
-NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.UnsupportedProtocol)
+# What the SDK says in place of an HTTP status; anything else is the server's own JSON-RPC error.
+SESSION_ENDED = "Session terminated"
+STAND_INS = {SESSION_ENDED, "Not Found", "Server returned an error response"}
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -36,9 +38,11 @@ def explain(error: BaseException | None, exchange: Exchange) -> ConnectorError:
             return cause
     if exchange.failure is not None:
         return of_failure(exchange.failure, exchange)
-    if exchange.status is not None and exchange.status != 200 and (found := of_status(exchange)):
-        return found
     told = next((cause for cause in causes if isinstance(cause, MCPError)), None)
+    if told is not None and told.message == SESSION_ENDED:
+        return ConnectorError("unreachable", "The server has ended the session.", http_status=exchange.status)
+    if exchange.status not in {None, 200} and not _says_itself(told, exchange) and (found := of_status(exchange)):
+        return found
     if told is not None and told.code == REQUEST_TIMEOUT:
         return ConnectorError("timeout", "The server did not answer in time.", sent=exchange.sent)
     is_mcp_type = exchange.content_type in {"application/json", "text/event-stream"}
@@ -50,6 +54,12 @@ def explain(error: BaseException | None, exchange: Exchange) -> ConnectorError:
         message = f"The address answers with HTTP {exchange.status}, not with MCP."
         return ConnectorError("not_mcp", message, sent=exchange.sent, http_status=exchange.status)
     return of_cause(causes[0] if causes else TimeoutError(), exchange)
+
+
+def _says_itself(told: MCPError | None, exchange: Exchange) -> bool:
+    """Did the server put an error of its own into the body of an error status?"""
+    is_json = exchange.content_type == "application/json" and (exchange.status or 0) >= 400
+    return told is not None and is_json and told.message not in STAND_INS and exchange.status not in {401, 403}
 
 
 def of_failure(failure: Exception, exchange: Exchange) -> ConnectorError:

@@ -53,6 +53,7 @@ CLOSE_TIMEOUT_S = 3.0
 MARGIN_S = 1.0  # the SDK's time-out comes first, so that it can tell the server
 MAX_PAGES = 100
 MAX_TOOLS = 5_000
+MAX_LISTED_BYTES = 30_000_000  # of all pages together
 CLIENT_INFO = Implementation(name="mcp-registry", version="0.1.0")
 FAILURES = (BaseExceptionGroup, ConnectorError, MCPError, httpx2.HTTPError, OSError, ValueError, RuntimeError)
 CALL_RESULT: TypeAdapter[CallToolResult | InputRequiredResult] = TypeAdapter(CallToolResult | InputRequiredResult)
@@ -239,14 +240,18 @@ class McpSession:
         found: dict[str, ToolDefinition] = {}
         cursors: set[str | None] = set()
         cursor: str | None = None
-        while cursor not in cursors and len(cursors) < MAX_PAGES and len(found) < MAX_TOOLS:
+        size_bytes = 0
+        while cursor not in cursors and len(cursors) < MAX_PAGES and size_bytes < MAX_LISTED_BYTES:
             cursors.add(cursor)
             page = await self._page(cursor)
-            self._collect(page, found)
+            size_bytes += len(page.model_dump_json())
+            is_full = self._collect(page, found)
             cursor = page.next_cursor
-            if cursor is None:
+            if cursor is None and not is_full:
                 return list(found.values())
-        self.link.problems.append(f"The list of tools does not end: {len(found)} tools were taken.")
+            if is_full:
+                break
+        self.link.problems.append(f"The list of tools is too long or does not end: {len(found)} tools were taken.")
         return list(found.values())
 
     async def _page(self, cursor: str | None) -> ListToolsResult:
@@ -259,10 +264,14 @@ class McpSession:
                 return ListToolsResult(tools=[])
             raise
 
-    def _collect(self, page: ListToolsResult, found: dict[str, ToolDefinition]) -> None:
+    def _collect(self, page: ListToolsResult, found: dict[str, ToolDefinition]) -> bool:
+        """Add a page's tools to those found. Were there more than we take?"""
         for tool in page.tools:
             definition = definition_of(tool)
             if definition.name in found:
                 self.link.problems.append(f"The tool {definition.name[:80]} is listed twice; the first one was taken.")
-            elif len(found) < MAX_TOOLS:
+            elif len(found) >= MAX_TOOLS:
+                return True
+            else:
                 found[definition.name] = definition
+        return False

@@ -173,7 +173,7 @@ class TestLists:
         async with connect(http(endless.url), {}) as session:
             found = await session.introspect()
         assert len(found.tools) == 100
-        assert "does not end" in found.problems[-1]
+        assert "too long or does not end" in found.problems[-1]
 
     async def test_more_pages_than_we_read_are_named(self, toy):
         long = toy("many", "--tools", str(MAX_PAGES + 50), "--page", "1")
@@ -181,6 +181,13 @@ class TestLists:
             found = await session.introspect()
         assert len(found.tools) == MAX_PAGES
         assert found.problems
+
+    async def test_more_tools_than_we_take_are_named(self, toy_many, monkeypatch):
+        monkeypatch.setattr("registry.connectors.mcp.MAX_TOOLS", 120)
+        async with connect(http(toy_many.url), {}) as session:
+            found = await session.introspect()
+        assert len(found.tools) == 120
+        assert "too long" in found.problems[-1]
 
     async def test_a_bad_tool_hides_no_other_and_is_named(self, odd):
         async with connect(http(odd.base + "/bad-tools"), {}) as session:
@@ -247,6 +254,16 @@ class TestFailures:
                 await session.call("good", {}, timeout_s=PATIENCE_S)
             assert (raised.value.code, raised.value.sent) == (code, True)
             assert (await session.introspect()).tools
+
+    async def test_a_servers_own_words_count_more_than_its_status(self, odd):
+        error = await call_failure(http(odd.base + "/refuses"))
+        assert (error.code, error.http_status) == ("tool_not_found", 404)
+        assert "No such tool today" in error.message
+
+    async def test_a_forgotten_session_had_no_effect(self, odd):
+        error = await call_failure(http(odd.base + "/forgets"))
+        assert (error.code, error.sent) == ("unreachable", False)
+        assert "ended the session" in error.message
 
     async def test_an_endless_answer_ends_in_time(self, odd):
         started = time.monotonic()

@@ -1,12 +1,17 @@
 """What is written down after a probe, and what users authorise."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import django_rq
 import pytest
+from django.db import connections
+from rq.timeouts import JobTimeoutException
 
 from registry.connectors import Introspection, ToolDefinition
+from registry.jobs import probe_server
 from registry.models import Connection, Health, HealthCheck, Server, Tool
 from registry.probes import ProbeOutcome
-from registry.services import UnknownTools, authorise, delete_server, record_probe, revoke
+from registry.services import DuplicateServer, UnknownTools, add_server, authorise, delete_server, record_probe, revoke
 
 pytestmark = pytest.mark.django_db
 
@@ -118,6 +123,31 @@ def test_new_texts_are_sent_to_be_embedded_and_known_ones_are_not(server):
     queue.empty()
     record(server, tool("a"))
     assert queue.jobs == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_address_added_twice_at_once_is_added_once(alice):
+    def add(number: int) -> str:
+        try:
+            return str(add_server(owner=alice, name=f"Time {number}", url="https://time.example/mcp").pk)
+        except DuplicateServer as duplicate:
+            return str(duplicate.existing.pk)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(add, range(4)))) == 1
+    assert Server.objects.count() == 1
+
+
+def test_a_probe_stopped_by_the_worker_is_a_time_out(server, monkeypatch):
+    def stopped(*arguments: object) -> None:
+        raise JobTimeoutException
+
+    monkeypatch.setattr("registry.jobs.asyncio.run", stopped)
+    monkeypatch.setattr("registry.jobs.probe", lambda *arguments: None)
+    probe_server(str(server.pk))
+    assert HealthCheck.objects.get().health == "timeout"
 
 
 def test_authorising_names_that_do_not_exist_is_refused(server, bob):

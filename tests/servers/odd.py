@@ -2,6 +2,7 @@
 
 /bad-tools  a tool without inputSchema, one named twice, texts that cannot be stored, a wrong outputSchema
 /huge  an answer of 20 MB · /gzip  a compressed one · /endless  an event stream that never comes to the point
+/refuses  a call, by JSON-RPC under HTTP 404 · /forgets  its session before a call
 /redirect · /forbidden · /broken  (HTTP 307, 403, 500) · /breaks  ends the connection in the middle of a call's answer
 """
 
@@ -60,7 +61,13 @@ async def speak(request: Request) -> Response:
         return StreamingResponse(endless(), media_type="text/event-stream")
     if path == "/breaks" and called:
         return Response("{", media_type="application/json", headers={"content-length": "1000"})
-    return JSONResponse(answer(message, BAD_TOOLS if path == "/bad-tools" else [GOOD]))
+    if path == "/refuses" and called:
+        error = {"code": -32601, "message": "No such tool today"}
+        return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "error": error}, status_code=404)
+    if path == "/forgets" and called:
+        return PlainTextResponse("session?", status_code=404)
+    headers = {"mcp-session-id": "s1"} if path == "/forgets" else {}
+    return JSONResponse(answer(message, BAD_TOOLS if path == "/bad-tools" else [GOOD]), headers=headers)
 
 
 async def endless() -> AsyncIterator[str]:
