@@ -11,6 +11,7 @@ from rq.job import Job
 from rq.queue import Queue
 
 from mcpregistry import processes
+from registry import outbound
 
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
 
@@ -19,6 +20,7 @@ def preload(queues: list[Queue]) -> None:
     """Import what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
     for queue in queues:
         importlib.import_module(JOBS_OF_QUEUE[queue.name])
+    outbound.preload()
 
 
 class ForkingWorker(Worker):
