@@ -4,7 +4,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db.models import Case, IntegerField, Prefetch, Value, When
+from django.db.models import Case, IntegerField, Value, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -18,7 +18,7 @@ from registry import services
 from registry.async_api import authenticated_user, documented_by
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
-from registry.models import Connection, Health, Server, ServerQuerySet, SourceRecord, Tool
+from registry.models import Connection, Health, Server, ServerQuerySet, Tool
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
@@ -41,6 +41,7 @@ SORTS = {
     "name": ("name", "id"),
     "health": ("health_rank", "name", "id"),
     "tools": ("-tool_count", "id"),
+    "match": ("match_rank", "-tool_count", "id"),
 }
 
 
@@ -57,15 +58,24 @@ def caller(request: Request) -> User:
 
 def shown(servers: ServerQuerySet, user: Any) -> ServerQuerySet:
     """With all that a server's JSON needs."""
-    records = Prefetch("source_records", SourceRecord.objects.filter(removed_at=None).only("server_id", "source"))
-    return servers.with_connection_of(user).prefetch_related(records)
+    return servers.with_connection_of(user).with_sources()
 
 
-def ordered(servers: ServerQuerySet, sort: str) -> ServerQuerySet:
+def ordered(servers: ServerQuerySet, sort: str, q: str = "") -> ServerQuerySet:
+    """By `match`: what is called `q`, then what begins so, then whatever else fits."""
     if sort == "health":
         ranks = [When(health=health, then=Value(rank)) for rank, health in enumerate(HEALTH_ORDER)]
         servers = servers.annotate(health_rank=Case(*ranks, output_field=IntegerField()))
+    if sort == "match":
+        servers = servers.annotate(match_rank=match_rank(q))
     return servers.order_by(*SORTS[sort])
+
+
+def match_rank(q: str) -> Case:
+    called = Q(name__iexact=q) | Q(title__iexact=q) | Q(slug=q.lower())
+    begins = Q(name__istartswith=q) | Q(title__istartswith=q) | Q(slug__startswith=q.lower())
+    ranks = [When(called, then=Value(0)), When(begins, then=Value(1))]
+    return Case(*ranks, default=Value(2), output_field=IntegerField())
 
 
 def visible_server(user: Any, slug_or_id: str) -> Server:
@@ -103,7 +113,7 @@ class ServerList(generics.GenericAPIView):
         filters = validated(ServerFilters(data=request.query_params))
         servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
         servers = list_filter(servers, filters.get("q", ""))
-        servers = ordered(shown(servers, request.user), filters["sort"])
+        servers = ordered(shown(servers, request.user), filters["sort"], filters.get("q", ""))
         assert self.paginator is not None
         self.paginator.ordering = SORTS[filters["sort"]]  # type: ignore[attr-defined]
         return self.get_paginated_response(ServerSerializer(self.paginate_queryset(servers), many=True).data)

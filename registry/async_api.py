@@ -27,7 +27,8 @@ def documented_by(document: type[APIView]) -> Callable[[AsyncView], AsyncView]:
 
 
 def _authenticate(request: HttpRequest) -> User:
-    authenticators = [authenticator() for authenticator in api_settings.DEFAULT_AUTHENTICATION_CLASSES]
+    classes: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
+    authenticators = [authenticator() for authenticator in classes]
     parsers = [FormParser(), MultiPartParser()]  # a form's body may hold the CSRF token
     user = Request(request, parsers=parsers, authenticators=authenticators).user
     if not user.is_authenticated:

@@ -76,14 +76,13 @@ class ServerQuerySet(models.QuerySet["Server"]):
 
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Annotate `connected`: has this user authorised anything of the server?"""
-        mine = Connection.objects.granting().filter(server=models.OuterRef("pk"), user_id=user.pk)
+        mine = Connection.objects.granting().filter(Q(user_id=user.pk), server=models.OuterRef("pk"))
         return self.annotate(connected=models.Exists(mine))
 
     def with_sources(self) -> "ServerQuerySet":
         """With the catalogues that list each server, by name only."""
-        return self.prefetch_related(
-            models.Prefetch("source_records", SourceRecord.objects.only("server_id", "source"))
-        )
+        records = SourceRecord.objects.filter(removed_at=None).only("server_id", "source")
+        return self.prefetch_related(models.Prefetch("source_records", records))
 
 
 class Server(models.Model):
@@ -209,7 +208,7 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         """Usable tools of the servers this user connected, as far as the connection allows them."""
         connections = Connection.objects.valid().filter(
             Q(all_tools=True) | Q(tools__contains=[models.OuterRef("name")]),
-            user_id=user.pk,
+            Q(user_id=user.pk),
             server_id=models.OuterRef("server_id"),
         )
         visible = Server.objects.visible_to(user).values("pk")
