@@ -21,7 +21,7 @@ from mcpregistry import processes
 from tests.plugin import remove_data_dir
 from tests.toys import ROOT
 
-READY_S = 90
+READY_S = 150
 STOP_S = 30
 SHARED_WITH_TESTS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY")
 

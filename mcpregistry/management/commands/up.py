@@ -190,7 +190,7 @@ def ask_health(base: str) -> tuple[int, str]:
     """Status and answer of /healthz; status 0 and the reason while nobody listens."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{base}/healthz", timeout=5) as response:
+        with opener.open(f"{base}/healthz", timeout=15) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")
