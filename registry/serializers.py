@@ -187,5 +187,5 @@ class ServerFilters(serializers.Serializer[Any]):
     auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False, allow_blank=True)
     health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)
     owner = serializers.ChoiceField(choices=["me"], required=False, allow_blank=True)
-    sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools"], default="newest")
+    sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools", "match"], default="newest")
     limit = serializers.IntegerField(min_value=1, max_value=200, required=False)

@@ -15,7 +15,7 @@ from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 expect.set_options(timeout=PATIENCE_MS)
 
 

@@ -234,3 +234,10 @@ def test_without_a_worker_htmx_is_told_why(web: Client, server: Server, monkeypa
 def test_a_tool_with_a_broken_schema_is_shown_all_the_same(web: Client, server: Server, schema: object) -> None:
     server.tools.update(input_schema=schema or {})
     assert "read" in page(web, "/servers/toy")
+
+
+def test_suggestions_begin_with_what_is_called_as_typed(web: Client) -> None:
+    for slug in ("time", "timely", "clock-time", "times"):
+        make_server(slug, search_text=slug)
+    found = [server["slug"] for server in web.get("/registry?q=time&sort=match").json()["results"]]
+    assert (found[0], set(found[1:3]), found[3]) == ("time", {"timely", "times"}, "clock-time")
