@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
 from django.core.files import File
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains import artifacts, services
-from chains.models import Result, Run, Template
+from chains.models import Result, Run, Template, ToolRun
 from chains.plan import PlanError, check
 from chains.serializers import (
     ApproveInput,
@@ -36,6 +36,7 @@ from chains.serializers import (
 )
 from registry.api import caller
 
+STEPS_IN_A_LIST = Prefetch("tool_runs", ToolRun.objects.defer("arguments", "result"))
 CHUNK_BYTES = 64 * 1024
 T = TypeVar("T")
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -132,7 +133,7 @@ class RunList(generics.ListAPIView[Run]):
         filters = validated(RunFilters(data=self.request.query_params))
         lookups = {"status": "status", "kind": "kind", "template": "template_id"}
         chosen = {field: filters[name] for name, field in lookups.items() if name in filters}
-        return Run.objects.owned_by(self.request.user).filter(**chosen).prefetch_related("tool_runs")
+        return Run.objects.owned_by(self.request.user).filter(**chosen).prefetch_related(STEPS_IN_A_LIST)
 
 
 class RunDetail(APIView):

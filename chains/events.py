@@ -67,7 +67,7 @@ def publish(
     With a lease_token only its holder may write: LostLease is raised, and rolls back, for anybody else.
     Returns the sequence number of the last event.
     """
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         last = _allocate(run_id, len(events), lease_token)
         now = timezone.now()
         RunEvent.objects.bulk_create(

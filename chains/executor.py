@@ -13,11 +13,11 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError
 
 from chains import artifacts, journal, leases
 from chains.calls import Caller, StepFailed, is_repeatable
+from chains.database import in_database
 from chains.journal import CancelRequested, Status
 from chains.leases import LostLease
 from chains.models import Run, ToolRun
@@ -36,11 +36,11 @@ GONE = (*FAILURES, Status.SKIPPED)
 
 async def drive(run_id: uuid.UUID | str) -> None:
     """Carry a run as far as it goes now: to its end, or until somebody must approve. Quiet where another drives it."""
-    lease_token = await sync_to_async(leases.claim)(run_id)
+    lease_token = await in_database(leases.claim, run_id)
     if lease_token is None:
         return
     try:
-        run = await sync_to_async(journal.take_up)(run_id, lease_token)
+        run = await in_database(journal.take_up, run_id, lease_token)
         async with Boundary(run):
             await Driver(run, parse(run.plan)).work()
     except LostLease as lost:
@@ -65,7 +65,7 @@ class Boundary:
         if not isinstance(error, Exception) or isinstance(error, self.PASSES):
             return False
         logger.error("Run %s met a mistake of ours.", self.run.pk, exc_info=error)
-        await sync_to_async(journal.fail)(self.run, INTERNAL)
+        await in_database(journal.fail, self.run, INTERNAL)
         return True
 
 
@@ -88,7 +88,7 @@ class Driver:
             await self.carry_out(watcher)
         except CancelRequested:
             await self.stop_calls()
-            await sync_to_async(journal.end_cancelled)(self.run, self.run.lease_token)
+            await in_database(journal.end_cancelled, self.run, self.run.lease_token)
         finally:
             watcher.cancel()
             await self.stop_calls()
@@ -99,21 +99,21 @@ class Driver:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_S)
-            await sync_to_async(journal.look)(self.run)
+            await in_database(journal.look, self.run)
             if time.monotonic() - renewed > RENEW_S:
-                await sync_to_async(leases.renew)(self.run.pk, self.run.lease_token)
+                await in_database(leases.renew, self.run.pk, self.run.lease_token)
                 renewed = time.monotonic()
 
     async def recall(self) -> None:
         """Where the journal says the run stands."""
-        self.rows = {row.step: row for row in await sync_to_async(self.run.current_steps)()}
+        self.rows = {row.step: row for row in await in_database(self.run.current_steps)}
         if any(row.status == Status.RUNNING for row in self.rows.values()):
             tools = {step.id: (await self.trusted()).tool(step) for step in self.plan.steps}
             repeatable = {step_id for step_id, tool in tools.items() if tool and is_repeatable(tool)}
-            await sync_to_async(journal.settle_interrupted)(self.run, list(self.rows.values()), repeatable)
+            await in_database(journal.settle_interrupted, self.run, list(self.rows.values()), repeatable)
         for step_id, row in self.rows.items():
             if row.status == Status.SUCCEEDED:
-                self.results[step_id] = await sync_to_async(artifacts.whole)(row.result or {}, artifacts.read_file)
+                self.results[step_id] = await in_database(artifacts.whole, row.result or {}, artifacts.read_file)
 
     async def carry_out(self, watcher: "asyncio.Task[None]") -> None:
         while True:
@@ -126,9 +126,9 @@ class Driver:
                 self.collect(watcher)
             elif not waiting:
                 return await self.finish()
-            elif await sync_to_async(journal.park)(self.run, waiting):
+            elif await in_database(journal.park, self.run, waiting):
                 return None
-            for row in await sync_to_async(journal.approved_since)(self.run, waiting) if waiting else ():
+            for row in await in_database(journal.approved_since, self.run, waiting) if waiting else ():
                 self.rows[row.step] = row
 
     def start_ready(self) -> None:
@@ -155,7 +155,7 @@ class Driver:
         """What needs a step without a result is skipped, and so is what needs that."""
         while lost := [(row, need) for row, need in map(self.lost_need, self.plan.steps) if need]:
             need = lost[0][1]
-            await sync_to_async(journal.skip)(self.run, [row for row, other in lost if other == need], need)
+            await in_database(journal.skip, self.run, [row for row, other in lost if other == need], need)
 
     def lost_need(self, step: Step) -> tuple[ToolRun, str | None]:
         row = self.rows[step.id]
@@ -170,8 +170,8 @@ class Driver:
             arguments = self.arguments_of(step, tool)
             approval_hash = hash_of(tool, arguments)
             if asks and row.approved_hash != approval_hash:
-                return await sync_to_async(journal.ask)(self.run, row, artifacts.shown(arguments), approval_hash)
-            await sync_to_async(journal.begin)(self.run, row, artifacts.shown(arguments))
+                return await in_database(journal.ask, self.run, row, artifacts.shown(arguments), approval_hash)
+            await in_database(journal.begin, self.run, row, artifacts.shown(arguments))
             result = await self.caller.call(step, tool, arguments)
         except StepFailed as failed:
             return await self.end_step(row, Status.FAILED, failed.result, failed.as_json())
@@ -183,7 +183,7 @@ class Driver:
         stored = await self.stored(files)
         if kept is not None and stored:
             kept["files"] = result["files"] = [file.as_json() for file in stored]
-        await sync_to_async(journal.end_step)(self.run, row, status, result=kept, files=stored, error=error)
+        await in_database(journal.end_step, self.run, row, status, result=kept, files=stored, error=error)
 
     async def stored(self, files: list[artifacts.File]) -> list[artifacts.Stored]:
         return [await asyncio.to_thread(artifacts.store, self.run, file) for file in files]
@@ -204,7 +204,7 @@ class Driver:
 
     async def trusted(self) -> Toolbox:
         if self.toolbox is None or time.monotonic() > self.trusted_until:
-            self.toolbox = await sync_to_async(journal.toolbox_of)(self.plan, self.run.owner)
+            self.toolbox = await in_database(journal.toolbox_of, self.plan, self.run.owner)
             self.trusted_until = time.monotonic() + TRUST_S
         return self.toolbox
 
@@ -220,18 +220,18 @@ class Driver:
 
     async def finish(self) -> None:
         if self.run.kind != Run.Kind.CHAIN:
-            return await sync_to_async(journal.hand_over)(self.run)
+            return await in_database(journal.hand_over, self.run)
         if error := error_of(self.plan, self.rows):
-            return await sync_to_async(journal.fail)(self.run, error)
+            return await in_database(journal.fail, self.run, error)
         try:
             outputs = outputs_of(self.plan, self.results, self.run.inputs)
         except Unresolved as unresolved:
             error = {"code": "bad_reference", "message": f"Every step succeeded, but not the outputs: {unresolved}"}
-            return await sync_to_async(journal.fail)(self.run, error)
+            return await in_database(journal.fail, self.run, error)
         large = artifacts.large_outputs(outputs)
         files = dict(zip(large, await self.stored(list(large.values())), strict=True))
         kept = {name: {"file": files[name].as_json()} if name in files else value for name, value in outputs.items()}
-        return await sync_to_async(journal.succeed)(self.run, kept, list(files.values()))
+        return await in_database(journal.succeed, self.run, kept, list(files.values()))
 
     async def stop_calls(self) -> None:
         for task in self.calling:

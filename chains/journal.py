@@ -83,7 +83,7 @@ def write(run: Run, rows: Sequence[ToolRun], told: Sequence[tuple[str, dict[str,
     """Rows and events, together or not at all. Raises LostLease."""
     if not rows:
         return
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         publish(run.pk, told, lease_token=run.lease_token)
         if len(rows) == 1:
             rows[0].save(update_fields=ROW_FIELDS)

@@ -1,5 +1,6 @@
 """Strict JSON. Apart from api.py, because REST framework's views import their parsers while api.py imports them."""
 
+import math
 from typing import Any
 
 from rest_framework import exceptions
@@ -27,6 +28,9 @@ def check_storable(data: Any, depth: int = 0) -> None:
     if isinstance(data, str):
         if "\x00" in data or any(0xD800 <= ord(char) <= 0xDFFF for char in data):
             raise exceptions.ParseError("Text must not hold NUL characters or lone surrogates.")
+    elif isinstance(data, float):
+        if not math.isfinite(data):
+            raise exceptions.ParseError("Numbers must be finite.")
     elif isinstance(data, dict):
         for name, value in data.items():
             check_storable(name, depth + 1)

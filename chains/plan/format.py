@@ -108,7 +108,7 @@ def read(data: Any) -> tuple[Plan | None, list[Problem]]:
         return None, problems
     references, problems = _references(data)
     steps = tuple(_step(index, item, references) for index, item in enumerate(data["steps"]))
-    problems += [*_duplicates(steps), *_unknown_steps(data, references), *_cycle(steps)]
+    problems += [*_bad_ids(steps), *_duplicates(steps), *_unknown_steps(data, references), *_cycle(steps)]
     return Plan(data, steps, data.get("inputs", {}), data.get("outputs")), problems
 
 
@@ -164,6 +164,13 @@ def _step(index: int, item: Mapping[str, Any], references: Iterable[Reference]) 
         needs=tuple(dict.fromkeys([*item.get("needs", []), *implied])),
         **settings,
     )
+
+
+def _bad_ids(steps: Sequence[Step]) -> Iterator[Problem]:
+    """In Python the schema's `$` lets a line break pass."""
+    for step in steps:
+        if step.id.endswith("\n"):
+            yield Problem(f"{step.path}/id", "bad_id", "An id ends without a line break.")
 
 
 def _duplicates(steps: Sequence[Step]) -> Iterator[Problem]:

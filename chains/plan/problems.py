@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MAX_MESSAGE_CHARS = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -11,7 +13,7 @@ class Problem:
     message: str  # one sentence a person or a planner can act on
 
     def as_json(self) -> dict[str, str]:
-        return {"path": self.path, "code": self.code, "message": self.message}
+        return {"path": self.path, "code": self.code, "message": self.message[:MAX_MESSAGE_CHARS]}
 
 
 class PlanError(Exception):

@@ -1,13 +1,17 @@
 """Servers as a user has them: toy MCP servers registered, their tools loaded, authorised."""
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
+from django.db import connections
 
+from chains.jobs import drive_run
 from chains.models import Run
 from registry.connectors import ToolDefinition, connect
 from registry.models import Connection, Server, Tool
@@ -72,3 +76,18 @@ def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
     return value
+
+
+@contextmanager
+def driven(run: Run) -> Iterator[threading.Thread]:
+    """The run's job, in a thread of its own, for as long as the block and then to its end."""
+
+    def drive() -> None:
+        drive_run(str(run.pk))
+        connections.close_all()
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    yield driver
+    driver.join(20)
+    assert not driver.is_alive()

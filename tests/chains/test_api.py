@@ -145,3 +145,25 @@ def test_what_is_over_cannot_be_cancelled_and_what_goes_on_not_retried(api: APIC
 def test_nobody_gets_in_without_a_token(text: Server) -> None:
     paths = ["/chain/runs", "/chain/templates", "/results"]
     assert {APIClient().get(path).status_code for path in paths} == {401}
+
+
+def test_an_approval_needs_the_hash_of_what_waits(api: APIClient, text: Server, worker: WorkerByHand) -> None:
+    run_id = execute(api, plan=UPPER, approval="ask").json()["run_id"]
+    path = f"/chain/runs/{run_id}/approve"
+    assert api.post(path, {"approval_hash": "x"}).json()["error"]["code"] == "not_waiting"
+    worker.run("runs")
+    waiting = api.get(f"/chain/runs/{run_id}").json()
+    assert (waiting["status"], waiting["steps"][0]["status"]) == ("awaiting_approval", "awaiting_approval")
+    assert api.post(path, {}).status_code == 400
+    stale = api.post(path, {"step": "s1", "approval_hash": "x"})
+    assert (stale.status_code, stale.json()["error"]["code"]) == (409, "approval_changed")
+    approved = api.post(path, {"step": "s1", "approval_hash": waiting["steps"][0]["approval_hash"]})
+    assert (approved.status_code, approved.json()["status"]) == (200, "running")
+    worker.run("runs")
+    assert api.get(f"/chain/runs/{run_id}").json()["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999"])
+def test_numbers_no_database_can_keep_are_refused(api: APIClient, number: str) -> None:
+    body = f'{{"plan": {{"version": 1, "steps": [], "inputs": {{"n": {number}}}}}}}'
+    assert api.post("/chain/validate", body, content_type="application/json").status_code == 400

@@ -1,41 +1,21 @@
 """What happens to a run, seen from outside: real workers' code, real servers."""
 
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connections
 
 from chains import services
 from chains.events import publish
-from chains.jobs import drive_run
 from chains.models import Result, Run, ToolRun
 from chains.services import start_run
 from registry.models import Connection, Server
-from tests.chains.conftest import event_types, plan, statuses, step, until
+from tests.chains.conftest import driven, event_types, plan, statuses, step, until
 from tests.conftest import WorkerByHand
 from tests.toys import Toy
 
 WORDS = {"type": "object", "properties": {"words": {"type": "string"}}, "required": ["words"]}
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def driven(run: Run) -> Iterator[threading.Thread]:
-    """The run's job, in a thread of its own, for as long as the block and then to its end."""
-
-    def drive() -> None:
-        drive_run(str(run.pk))
-        connections.close_all()
-
-    driver = threading.Thread(target=drive)
-    driver.start()
-    yield driver
-    driver.join(20)
-    assert not driver.is_alive()
 
 
 def test_three_steps_pass_their_results_on_with_their_types(

@@ -24,6 +24,7 @@ def problems(data: Any) -> list[tuple[str, str]]:
         ({"version": 2, "steps": []}, [("/steps", "no_steps"), ("/version", "invalid_value")]),
         (plan(step("1", "a.b")), [("/steps/0/id", "bad_id")]),
         (plan(step("input", "a.b")), [("/steps/0/id", "bad_id")]),
+        (plan(step("s1\n", "a.b")), [("/steps/0/id", "bad_id")]),
         (plan(step("s1", "a.b") | {"args": {}}), [("/steps/0/args", "unknown_field")]),
         (plan(*(step(f"s{n}", "a.b") for n in range(51))), [("/steps", "too_many_steps")]),
         (plan(step("s1", "a.b", text="x" * 256_000)), [("", "too_large")]),

@@ -21,7 +21,7 @@ from chains.jobs import reconcile
 from chains.models import Run, ToolRun
 from chains.services import start_run
 from registry.models import Server
-from tests.chains.conftest import event_types, plan, statuses, step, until
+from tests.chains.conftest import driven, event_types, plan, statuses, step, until
 from tests.conftest import WorkerByHand
 from tests.toys import ROOT, Toy
 
@@ -112,3 +112,16 @@ def test_a_run_is_acknowledged_when_redis_is_away(
     reconcile()
     worker.run("runs")
     assert statuses(run) == {"s1": ToolRun.Status.SUCCEEDED}
+
+
+def test_a_run_survives_a_restart_of_the_database(alice: User, text: Server) -> None:
+    steps = [step("s1", "text.slow", seconds=1), step("s2", "text.upper", text={"$ref": "s1#/text"})]
+    run = start_run(user=alice, plan=plan(*steps))
+    with driven(run):
+        until(lambda: statuses(run)["s1"] == "running")
+        with connection.cursor() as cursor:
+            mine = "datname = current_database() AND pid <> pg_backend_pid()"
+            cursor.execute(f"SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE {mine}")
+            assert cursor.fetchone()[0] == 1
+    assert statuses(run) == {"s1": "succeeded", "s2": "succeeded"}
+    assert list(run.events.values_list("seq", flat=True)) == list(range(1, run.last_seq + 1))
