@@ -67,7 +67,7 @@ class ServerQuerySet(models.QuerySet["Server"]):
         try:
             return self.filter(pk=uuid.UUID(slug_or_id))
         except ValueError:
-            return self.filter(slug=slug_or_id)
+            return self.none() if "\x00" in slug_or_id else self.filter(slug=slug_or_id)
 
     def called(self, name: str) -> "ServerQuerySet":
         """Servers with exactly this name or slug, whatever the case."""

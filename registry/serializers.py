@@ -9,7 +9,6 @@ from registry.models import Connection, Health, HealthCheck, Policy, Server, Too
 
 MAX_ITEMS = 100
 MAX_VALUE = 8_000
-HEADER_OR_VARIABLE = r"^[A-Za-z_][A-Za-z0-9_-]*$"
 OURS = {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept", "accept-encoding"}
 
 

@@ -75,8 +75,10 @@ def kill_all() -> None:
 
 def wait(command: "subprocess.Popen[bytes]", leash: int) -> int:
     """Until the command ends by itself; never returns when the leash is let go."""
+    let_go = select.poll()
+    let_go.register(leash, select.POLLIN)  # end of file counts as readable, or hangs up
     while command.poll() is None:
-        if select.select([leash], [], [], POLL_S)[0]:
+        if let_go.poll(POLL_S * 1000):
             ask_to_stop(command.pid)
             kill_all()
     return command.wait()

@@ -142,7 +142,9 @@ def test_another_kind_of_address_takes_the_place_of_the_old(api):
     assert (back.data["transport"], back.data["openapi_url"]) == ("sse", "")
 
 
-@pytest.mark.parametrize("path", ["nope", "3c469e9d-6c5d-4e61-9b5b-1c1f0a0f8a11"])
+@pytest.mark.parametrize(
+    "path", ["nope", "3c469e9d-6c5d-4e61-9b5b-1c1f0a0f8a11", "%00", "a%00b", "%ED%A0%80", "x" * 3000]
+)
 def test_an_unknown_server_is_a_json_404(api, path):
     for response in (
         api.get(f"/registry/{path}"),
