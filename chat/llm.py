@@ -22,8 +22,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 OFFLINE = "offline"
-TIMEOUT_S = 120  # between two bytes; a small model on a processor reads a long prompt for a minute
-MAX_RETRIES = 2
+TIMEOUT_S = 240  # of silence; a small model on a busy processor reads a long prompt for minutes
+MAX_RETRIES = 2  # TIMEOUT_S times three stays below the job's own limit
 MAX_TOKENS = 8192  # of one reply
 
 _SDK_ERRORS = (
@@ -44,6 +44,7 @@ _ADVICE: tuple[tuple[type[Exception], str], ...] = (
     (vendor.ContextOverflowError, "cannot take a conversation this long; start a new one"),
     (vendor.ModelTimeoutError, "did not answer in time"),
     (vendor.ModelConnectionError, "could not be reached, or the connection broke off"),
+    (httpx2.HTTPError, "could not be reached, or the connection broke off"),
     (vendor.ModelAPIError, "has a problem of its own at the moment"),
     (openai.LengthFinishReasonError, "ran out of tokens before its reply was complete"),
     (openai.ContentFilterFinishReasonError, "declined to answer this"),
@@ -76,12 +77,14 @@ class ChatModel:
     provider: str
     name: str
     client: BaseChatModel
+    takes_open_schemas: bool = True  # False: a schema that leaves something open is only described in the prompt
 
     def ask(self, messages: Sequence[BaseMessage], *, schema: dict[str, Any]) -> tuple[str, Usage]:
         """The reply's text, which the model was told to make JSON of this schema, and what it cost."""
         wanted = {"type": "json_schema", "json_schema": {"name": "plan", "strict": False, "schema": schema}}
+        enforced = {"response_format": wanted} if self.takes_open_schemas or is_closed(schema) else {}
         with _translated():
-            reply = self.client.invoke(list(messages), response_format=wanted)
+            reply = self.client.invoke(list(messages), **enforced)
             return reply.text, usage_of(reply)
 
     def stream(self, messages: Sequence[BaseMessage]) -> Iterator[tuple[str, Usage]]:
@@ -95,6 +98,22 @@ class ChatModel:
                 yield chunk.text, usage_of(chunk)
         if not (complete and spoke):
             raise ModelError("broke off before its answer was complete", retryable=True)
+
+
+def is_closed(schema: Any) -> bool:
+    """Does every part of the schema say its type, and every object its properties?"""
+    if not isinstance(schema, dict):
+        return False
+    if variants := schema.get("anyOf"):
+        return all(is_closed(variant) for variant in variants)
+    match schema.get("type"):
+        case "object":
+            return "properties" in schema and all(is_closed(part) for part in schema["properties"].values())
+        case "array":
+            return is_closed(schema.get("items"))
+        case str():
+            return True
+    return False
 
 
 def usage_of(message: BaseMessage) -> Usage:
@@ -127,7 +146,7 @@ def _anthropic() -> ChatModel:
         max_tokens_to_sample=MAX_TOKENS,
         stop=None,
     )
-    return ChatModel("anthropic", settings.ANTHROPIC_MODEL, client)
+    return ChatModel("anthropic", settings.ANTHROPIC_MODEL, client, takes_open_schemas=False)
 
 
 PROVIDERS: dict[str, Callable[[], ChatModel]] = {"openai": _openai, "anthropic": _anthropic}
@@ -155,7 +174,7 @@ def _raise_as_ours(error: Exception) -> NoReturn:
     advice = next((text for kind, text in _ADVICE if isinstance(error, kind)), None)
     if advice is None:
         raise ModelError("gave a reply that cannot be read", retryable=True) from error
-    retryable = isinstance(error, vendor.ModelError) and error.is_retryable
+    retryable = error.is_retryable if isinstance(error, vendor.ModelError) else isinstance(error, httpx2.HTTPError)
     if isinstance(error, vendor.ModelInvalidRequestError):
         advice = f"{advice} ({_first_line(error)})"
     raise ModelError(advice, retryable=retryable) from error

@@ -1,4 +1,5 @@
-"""A language model that says what a test tells it to, over the real wire protocol of OpenAI's chat completions.
+"""A language model that says what a test tells it to, over the real wire protocols of OpenAI's chat completions
+(`/v1/chat/completions`) and Anthropic's messages (`/v1/messages`).
 
 `POST /script` takes a list of replies. For each request the first unused reply that fits is given; one fits when it
 has no `match`, or its `match` occurs in the request. A reply is
@@ -14,7 +15,7 @@ import asyncio
 import itertools
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from serving import arguments, serve_app
@@ -48,6 +49,14 @@ async def list_models(request: Request) -> Response:
 
 
 async def complete(request: Request) -> Response:
+    return await answered(request, stream, completion)
+
+
+async def complete_as_anthropic(request: Request) -> Response:
+    return await answered(request, anthropic_stream, anthropic_message)
+
+
+async def answered(request: Request, streamed: Callable[..., Any], whole: Callable[..., Any]) -> Response:
     body = await request.json()
     received.append(body)
     reply = next_reply(json.dumps(body, ensure_ascii=False))
@@ -57,8 +66,8 @@ async def complete(request: Request) -> Response:
     if "status" in reply:
         return error(reply["status"], reply.get("message", "scripted error"), reply.get("retry_after"))
     if body.get("stream"):
-        return StreamingResponse(stream(body, reply), media_type="text/event-stream")
-    return JSONResponse(completion(body, reply))
+        return StreamingResponse(streamed(body, reply), media_type="text/event-stream")
+    return JSONResponse(whole(body, reply))
 
 
 def next_reply(request_text: str) -> Reply | None:
@@ -139,6 +148,40 @@ def event(data: dict[str, Any]) -> str:
     return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
+def anthropic_message(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
+    counted = usage_of(body, reply)
+    return {
+        "id": f"msg_{next(numbers)}",
+        "type": "message",
+        "role": "assistant",
+        "model": body.get("model", "scripted"),
+        "content": [{"type": "text", "text": content_of(reply) or ""}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": counted["prompt_tokens"], "output_tokens": counted["completion_tokens"]},
+    }
+
+
+async def anthropic_stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
+    whole = anthropic_message(body, reply)
+    begun = whole | {"content": [], "stop_reason": None, "usage": whole["usage"] | {"output_tokens": 1}}
+    yield named("message_start", message=begun)
+    yield named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    for sent, delta in enumerate(deltas(reply)):
+        if sent == reply.get("break_after"):
+            raise ConnectionResetError("scripted break")
+        await asyncio.sleep(reply.get("chunk_delay_s", 0))
+        yield named("content_block_delta", index=0, delta={"type": "text_delta", "text": delta["content"] or ""})
+    yield named("content_block_stop", index=0)
+    ended = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield named("message_delta", delta=ended, usage=whole["usage"])
+    yield named("message_stop")
+
+
+def named(kind: str, **data: Any) -> str:
+    return f"event: {kind}\n{event({'type': kind, **data})}"
+
+
 app = Starlette(
     routes=[
         Route("/script", set_script, methods=["POST"]),
@@ -146,6 +189,7 @@ app = Starlette(
         Route("/unused", get_unused),
         Route("/v1/models", list_models),
         Route("/v1/chat/completions", complete, methods=["POST"]),
+        Route("/v1/messages", complete_as_anthropic, methods=["POST"]),
     ]
 )
 

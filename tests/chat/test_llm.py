@@ -1,0 +1,109 @@
+"""Models of each provider over their real protocols, and their errors as ours."""
+
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from pytest_django.fixtures import Settings
+
+from chat.llm import ModelError, Usage, chat_model
+from tests.toys import Toy
+
+ASK = [HumanMessage("Plan it.")]
+CLOSED: dict[str, Any] = {"type": "object", "properties": {"say": {"type": "string"}}, "required": ["say"]}
+OPEN: dict[str, Any] = {"type": "object", "properties": {"say": {}}, "required": ["say"]}
+USAGE = {"prompt_tokens": 11, "completion_tokens": 5}
+
+
+@pytest.fixture(params=["openai", "anthropic"])
+def provider(request: pytest.FixtureRequest, model: Toy, settings: Settings) -> str:
+    settings.LLM_PROVIDER = request.param
+    settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_BASE_URL = "test-key", model.base
+    settings.ANTHROPIC_MODEL = "claude-test"
+    return str(request.param)
+
+
+def heard() -> tuple[str, Usage]:
+    """A streamed reply, put together."""
+    text, usage = "", Usage()
+    model = chat_model()
+    assert model is not None
+    for piece, cost in model.stream(ASK):
+        text, usage = text + piece, usage + cost
+    return text, usage
+
+
+def asked(schema: dict[str, Any]) -> tuple[str, Usage]:
+    model = chat_model()
+    assert model is not None
+    return model.ask(ASK, schema=schema)
+
+
+def test_a_reply_is_streamed_and_counted(provider: str, model: Toy) -> None:
+    model.script([{"text": "It is four o'clock.", "usage": USAGE}])
+    assert heard() == ("It is four o'clock.", Usage(11, 5))
+
+
+def test_a_plan_is_asked_for_by_schema(provider: str, model: Toy) -> None:
+    model.script([{"json": {"say": "I do"}, "usage": USAGE}])
+    assert asked(CLOSED) == ('{"say": "I do"}', Usage(11, 5))
+    request = model.requests()[0]
+    wanted = request["response_format"] if provider == "openai" else request["output_config"]["format"]
+    assert wanted["type"] == "json_schema"
+    assert "say" in str(wanted)
+
+
+def test_a_schema_with_open_ends_does_not_stop_anybody(provider: str, model: Toy) -> None:
+    model.script([{"json": {"say": "I do"}}])
+    assert asked(OPEN)[0] == '{"say": "I do"}'
+
+
+@pytest.mark.parametrize(
+    ("status", "clause", "retryable"),
+    [
+        (400, "did not accept the request", False),
+        (401, "refused the API key", False),
+        (403, "does not let this API key", False),
+        (404, "does not know the model or the address", False),
+        (429, "over its rate limit", True),
+        (500, "problem of its own", True),
+    ],
+)
+def test_errors_become_ours(provider: str, model: Toy, status: int, clause: str, retryable: bool) -> None:
+    model.script([{"status": status, "retry_after": 0.01, "message": "no"}] * 3)
+    with pytest.raises(ModelError, match=clause) as caught:
+        asked(CLOSED)
+    assert caught.value.retryable is retryable
+    assert len(model.requests()) == (3 if retryable else 1)
+
+
+def test_a_stream_that_is_cut_is_an_error_worth_retrying(provider: str, model: Toy) -> None:
+    model.script([{"text": "It is four o'clock.", "break_after": 2}])
+    with pytest.raises(ModelError, match="broke off") as caught:
+        heard()
+    assert caught.value.retryable
+
+
+def test_a_model_nobody_listens_for_is_named(provider: str, settings: Settings) -> None:
+    settings.OPENAI_BASE_URL, settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9/v1", "http://127.0.0.1:9"
+    with pytest.raises(ModelError, match="could not be reached"):
+        asked(CLOSED)
+
+
+def test_a_key_never_stands_in_an_error(provider: str, model: Toy) -> None:
+    model.script([{"status": 400, "message": "bad key sk-abc123-secret"}])
+    with pytest.raises(ModelError) as caught:
+        asked(CLOSED)
+    assert "abc123" not in caught.value.message
+
+
+def test_a_page_instead_of_a_reply_is_an_error(model: Toy, settings: Settings) -> None:
+    settings.OPENAI_BASE_URL = model.base + "/unused?"
+    with pytest.raises(ModelError):
+        asked(CLOSED)
+
+
+def test_an_unknown_provider_is_named(settings: Settings) -> None:
+    settings.LLM_PROVIDER = "parrot"
+    with pytest.raises(ModelError, match="parrot"):
+        chat_model()
