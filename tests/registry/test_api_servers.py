@@ -1,5 +1,7 @@
 """Adding, listing, changing and deleting servers by the API."""
 
+from base64 import b64encode
+
 import pytest
 from rest_framework.test import APIClient
 
@@ -216,3 +218,11 @@ class TestList:
         bob_api.put(f"/registry/{server.slug}/connection", {})
         assert bob_api.get(f"/registry/{server.slug}").data["connected"] is True
         assert api.get(f"/registry/{server.slug}").data["connected"] is False
+
+    @pytest.mark.parametrize("position", ["p=garbage", "p=%00", "o=x", "r=1&p=2020-99-99", "\x00"])
+    @pytest.mark.parametrize("sort", ["newest", "name", "tools"])
+    def test_a_forged_cursor_is_a_json_error(self, api, position, sort):
+        cursor = b64encode(position.encode()).decode()
+        response = api.get("/registry", {"cursor": cursor, "sort": sort})
+        assert response.status_code in (200, 400, 404)
+        assert response.json()
