@@ -253,7 +253,7 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
         server=tool_run.server_slug or card.server,
         tool=tool_run.tool,
         state=tool_run.status,
-        words=STEP_WORDS[ToolRun.Status(tool_run.status)],
+        words="rejected" if error.get("code") == "rejected" else STEP_WORDS[ToolRun.Status(tool_run.status)],
         arguments=_arguments(tool_run.arguments),
         needs=card.needs,
         exact_arguments=json.dumps(tool_run.arguments, indent=2, ensure_ascii=False),
