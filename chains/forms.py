@@ -47,8 +47,8 @@ class JsonField(forms.CharField):
 class InputsForm(forms.Form):
     """One field for each property of a plan's `inputs` schema; `inputs` is what was filled in, types kept."""
 
-    def __init__(self, schema: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, prefix="input", **kwargs)
+    def __init__(self, schema: Any, data: Any = None) -> None:
+        super().__init__(data, prefix="input")
         properties = schema.get("properties", {}) if isinstance(schema, dict) else {}
         required = schema.get("required", []) if isinstance(schema, dict) else []
         names = [*(name for name in required if name in properties), *properties]
@@ -68,7 +68,7 @@ class InputsForm(forms.Form):
 
 
 def field_for(name: str, part: dict[str, Any], required: bool) -> forms.Field:
-    settings = {
+    settings: dict[str, Any] = {
         "label": str(part.get("title") or name),
         "help_text": str(part.get("description") or ""),
         "required": required,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -14,35 +14,35 @@ from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
 from chains.models import Result, Run, Template
 from chains.plan import PlanError, Problem
-from registry.pages import paginate, says_errors, triggered
+from registry.pages import PageRequest, paginate, says_errors, triggered
 
 RUNS_SHOWN = 5
 REFUSALS = (PlanError, services.InputError, services.Conflict)
 
 
-def own_run(request: HttpRequest, pk: uuid.UUID) -> Run:
+def own_run(request: PageRequest, pk: uuid.UUID) -> Run:
     return get_object_or_404(Run.objects.owned_by(request.user).select_related("template"), pk=pk)
 
 
-def own_template(request: HttpRequest, pk: uuid.UUID) -> Template:
+def own_template(request: PageRequest, pk: uuid.UUID) -> Template:
     return get_object_or_404(Template.objects.owned_by(request.user), pk=pk)
 
 
-def run_changed(request: HttpRequest, run: Run) -> HttpResponse:
+def run_changed(request: PageRequest, run: Run) -> HttpResponse:
     """A live timeline draws itself anew; without JavaScript the run's page shows what came of it."""
     return triggered("runChanged", str(run.pk)) if request.htmx else redirect("run", run.pk)
 
 
 @login_required
 @require_GET
-def runs(request: HttpRequest) -> HttpResponse:
+def runs(request: PageRequest) -> HttpResponse:
     page = paginate(request, Run.objects.owned_by(request.user).select_related("template"))
     return render(request, "chains/runs.html", {"page": page})
 
 
 @login_required
 @require_GET
-def run(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     run = own_run(request, pk)
     template = "chains/run.html#live" if request.htmx else "chains/run.html"
     return render(request, template, {"run": run, "page_run": run, "drawing": drawing_of(run)})
@@ -51,21 +51,21 @@ def run(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_POST
 @says_errors(*REFUSALS)
-def run_cancel(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run_cancel(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     return run_changed(request, services.cancel(run=own_run(request, pk)))
 
 
 @login_required
 @require_POST
 @says_errors(*REFUSALS)
-def run_retry(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run_retry(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     return run_changed(request, services.retry(run=own_run(request, pk)))
 
 
 @login_required
 @require_POST
 @says_errors(*REFUSALS)
-def run_approve(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run_approve(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     step, approval_hash = request.POST.get("step"), request.POST.get("approval_hash", "")
     run = services.approve(run=own_run(request, pk), user=request.user, approval_hash=approval_hash, step=step)
     return run_changed(request, run)
@@ -74,7 +74,7 @@ def run_approve(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_POST
 @says_errors(*REFUSALS)
-def run_reject(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run_reject(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     run = services.reject(run=own_run(request, pk), user=request.user, step=request.POST.get("step"))
     return run_changed(request, run)
 
@@ -82,7 +82,7 @@ def run_reject(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_POST
 @says_errors(*REFUSALS)
-def run_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def run_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """The same plan with the same inputs, as a new run."""
     first = own_run(request, pk)
     again = services.start_run(
@@ -93,14 +93,14 @@ def run_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_GET
-def templates(request: HttpRequest) -> HttpResponse:
+def templates(request: PageRequest) -> HttpResponse:
     page = paginate(request, Template.objects.owned_by(request.user))
     return render(request, "chains/templates.html", {"page": page})
 
 
 @login_required
 @says_errors(*REFUSALS)
-def template_new(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def template_new(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Keep the plan of a run as a template."""
     run = own_run(request, pk)
     form = TemplateForm(request.POST or None)
@@ -113,13 +113,13 @@ def template_new(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_GET
-def template(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def template(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     template = own_template(request, pk)
     return template_page(request, template, InputsForm(template.plan.get("inputs")))
 
 
 def template_page(
-    request: HttpRequest, template: Template, inputs: InputsForm, problems: Sequence[Problem] = (), status: int = 200
+    request: PageRequest, template: Template, inputs: InputsForm, problems: Sequence[Problem] = (), status: int = 200
 ) -> HttpResponse:
     context = {
         "template": template,
@@ -135,7 +135,7 @@ def template_page(
 @login_required
 @require_POST
 @says_errors(services.Conflict)
-def template_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def template_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Run a template with what its form says; problems stand at the fields, and nothing typed is lost."""
     template = own_template(request, pk)
     form = InputsForm(template.plan.get("inputs"), request.POST)
@@ -155,7 +155,7 @@ def template_execute(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def template_rename(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def template_rename(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     template = own_template(request, pk)
     form = TemplateForm(request.POST)
     if not form.is_valid():
@@ -168,7 +168,7 @@ def template_rename(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def template_delete(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def template_delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     own_template(request, pk).delete()
     messages.success(request, "Template deleted. Its runs and results are kept.")
     return redirect("templates")
@@ -176,7 +176,7 @@ def template_delete(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_GET
-def results(request: HttpRequest) -> HttpResponse:
+def results(request: PageRequest) -> HttpResponse:
     q = request.GET.get("q", "").replace("\x00", "").strip()
     own = Result.objects.owned_by(request.user).defer("embedding").select_related("run")
     return render(request, "chains/results.html", {"page": paginate(request, artifacts.found(own, q)), "q": q})

@@ -1,12 +1,12 @@
 """Pages of the conversation: the workspace, one turn of it, and what is said."""
 
 import uuid
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -15,7 +15,7 @@ from chat import services
 from chat.models import Conversation
 from chat.turns import turn_of, turns_of
 from registry.models import Connection, Tool
-from registry.pages import refusal
+from registry.pages import PageRequest, refusal
 
 MAX_MESSAGE_CHARACTERS = 20_000
 SERVERS_SHOWN = 3
@@ -26,7 +26,7 @@ EXAMPLES = [
 ]
 
 
-def own_conversation(request: HttpRequest, pk: str) -> Conversation:
+def own_conversation(request: PageRequest, pk: str) -> Conversation:
     try:
         return get_object_or_404(Conversation.objects.owned_by(request.user), pk=uuid.UUID(pk))
     except ValueError as error:
@@ -35,7 +35,7 @@ def own_conversation(request: HttpRequest, pk: str) -> Conversation:
 
 @login_required
 @require_GET
-def workspace(request: HttpRequest) -> HttpResponse:
+def workspace(request: PageRequest) -> HttpResponse:
     """A conversation, or the start of a new one."""
     name = request.GET.get("conversation", "")
     conversation = own_conversation(request, name) if name else None
@@ -45,7 +45,7 @@ def workspace(request: HttpRequest) -> HttpResponse:
         "ask": request.GET.get("ask", "")[:MAX_MESSAGE_CHARACTERS],
         "examples": EXAMPLES,
     }
-    return render(request, "chat/workspace.html", context | _authorised(cast(User, request.user)))
+    return render(request, "chat/workspace.html", context | _authorised(request.user))
 
 
 def _authorised(user: User) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def _authorised(user: User) -> dict[str, Any]:
 
 @login_required
 @require_GET
-def turn(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
+def turn(request: PageRequest, run_id: uuid.UUID) -> HttpResponse:
     """The newest drawing of one turn, for the page that follows it."""
     run = get_object_or_404(Run.objects.owned_by(request.user), pk=run_id)
     turn = turn_of(run)
@@ -74,7 +74,7 @@ def turn(request: HttpRequest, run_id: uuid.UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def say(request: HttpRequest) -> HttpResponse:
+def say(request: PageRequest) -> HttpResponse:
     """What was typed becomes a message and its turn appears; a new conversation opens on a page of its own."""
     words = request.POST.get("user_msg", "").replace("\x00", "").strip()
     if not words or len(words) > MAX_MESSAGE_CHARACTERS:
@@ -82,7 +82,7 @@ def say(request: HttpRequest) -> HttpResponse:
     name = request.POST.get("conversation", "")
     known = own_conversation(request, name) if name else None
     conversation, _, run = services.send_message(
-        user=cast(User, request.user),
+        user=request.user,
         user_msg=words,
         conversation=known,
         approval="ask" if request.POST.get("approval") == "ask" else "",
@@ -96,7 +96,7 @@ def say(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_POST
-def conversation_delete(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def conversation_delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     services.delete_conversation(conversation=own_conversation(request, str(pk)))
     messages.success(request, "Conversation deleted. Results and files of its runs are kept.")
     return redirect("workspace")

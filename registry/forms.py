@@ -182,7 +182,7 @@ class AuthoriseForm(forms.Form):
 def asked_for(server: Server) -> list[Mapping[str, Any]]:
     """The variables or headers a server asks for: those its catalogue names, else what its sign-in implies."""
     listed = server.env_schema if isinstance(server.env_schema, list) else []
-    named = [item for item in listed if isinstance(item, dict) and item.get("name")]
+    named: list[Mapping[str, Any]] = [item for item in listed if isinstance(item, dict) and item.get("name")]
     if named or server.transport == Server.Transport.STDIO:
         return named
     match server.auth_type:

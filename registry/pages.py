@@ -7,16 +7,25 @@ from functools import wraps
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template import loader
+from django_htmx.middleware import HtmxDetails
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.renderers import TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
 
 View = Callable[..., HttpResponse]
+
+
+class PageRequest(HttpRequest):
+    """A request as a view behind `login_required` gets it."""
+
+    user: User
+    htmx: HtmxDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +37,8 @@ class Page:
 
 def paginate(request: HttpRequest, rows: QuerySet[Any]) -> Page:
     """One page of a list, by the same cursors as the API's."""
-    paginator: Any = api_settings.DEFAULT_PAGINATION_CLASS()
+    pagination: Any = api_settings.DEFAULT_PAGINATION_CLASS
+    paginator = pagination()
     try:
         items = paginator.paginate_queryset(rows, Request(request))
     except NotFound as error:

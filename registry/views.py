@@ -19,19 +19,14 @@ from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
 from registry.healthchecks import check_now
 from registry.models import Connection, HealthCheck, ImportRun, Server
-from registry.pages import message_of, paginate, refusal
+from registry.pages import PageRequest, message_of, paginate, refusal
 from registry.search import ServerHit, search_servers
 
 SEARCH_HITS = 50
 KINDS = [("url", "A web address"), ("command", "A command"), ("openapi", "An OpenAPI document")]
 
 
-def signed_in(request: HttpRequest) -> User:
-    """The user of a view behind `login_required`."""
-    return cast(User, request.user)
-
-
-def visible_server(request: HttpRequest, name: str) -> Server:
+def visible_server(request: PageRequest, name: str) -> Server:
     found = Server.objects.visible_to(request.user).named(name).with_connection_of(request.user).first()
     if found is None:
         raise Http404("There is no such server.")
@@ -40,7 +35,7 @@ def visible_server(request: HttpRequest, name: str) -> Server:
 
 @login_required
 @require_GET
-def servers(request: HttpRequest) -> HttpResponse:
+def servers(request: PageRequest) -> HttpResponse:
     """The list, or with `?q=` what search finds; htmx gets the part that changes."""
     q = request.GET.get("q", "").strip()
     chosen = chosen_filters(request.GET.dict())
@@ -51,13 +46,13 @@ def servers(request: HttpRequest) -> HttpResponse:
     return render(request, f"registry/servers.html{'#catalogue' if is_fragment else ''}", context)
 
 
-def _found(request: HttpRequest, q: str, chosen: dict[str, str], address: Address) -> dict[str, Any]:
+def _found(request: PageRequest, q: str, chosen: dict[str, str], address: Address) -> dict[str, Any]:
     result = search_servers(q, user=request.user, filters=chosen, limit=SEARCH_HITS)
     facets = facets_of_hits([hit.server for hit in result.hits], chosen, address)
     return {"servers": result.hits, "result": result, "facets": facets}
 
 
-def _listed(request: HttpRequest, chosen: dict[str, str], address: Address) -> dict[str, Any]:
+def _listed(request: PageRequest, chosen: dict[str, str], address: Address) -> dict[str, Any]:
     visible = Server.objects.visible_to(request.user).with_connection_of(request.user)
     page = paginate(request, filter_servers(visible, chosen, request.user))
     return {
@@ -74,9 +69,9 @@ def may_add_commands(user: User) -> bool:
 
 
 @login_required
-def server_new(request: HttpRequest) -> HttpResponse:
+def server_new(request: PageRequest) -> HttpResponse:
     kind = request.GET.get("kind", "url")
-    allowed = [(name, words) for name, words in KINDS if name != "command" or may_add_commands(signed_in(request))]
+    allowed = [(name, words) for name, words in KINDS if name != "command" or may_add_commands(request.user)]
     if kind not in dict(allowed):
         kind = "url"
     form = FORMS[kind](request.POST or None)
@@ -88,10 +83,10 @@ def server_new(request: HttpRequest) -> HttpResponse:
     return render(request, "registry/new.html", context, status=400 if form.errors else 200)
 
 
-def _added(request: HttpRequest, form: ServerForm) -> Server | None:
+def _added(request: PageRequest, form: ServerForm) -> Server | None:
     """The new server, or the one there is; None with the reason at its field."""
     try:
-        server = services.add_server(owner=signed_in(request), **form.told)
+        server = services.add_server(owner=request.user, **form.told)
     except services.AddressRefused as error:
         form.add_error(error.field if error.field in form.fields else None, error.message)
         return None
@@ -104,12 +99,12 @@ def _added(request: HttpRequest, form: ServerForm) -> Server | None:
 
 @login_required
 @require_GET
-def server(request: HttpRequest, name: str) -> HttpResponse:
+def server(request: PageRequest, name: str) -> HttpResponse:
     return server_page(request, visible_server(request, name))
 
 
-def server_page(request: HttpRequest, server: Server, form: AuthoriseForm | None = None) -> HttpResponse:
-    context = server_context(server, signed_in(request), form)
+def server_page(request: PageRequest, server: Server, form: AuthoriseForm | None = None) -> HttpResponse:
+    context = server_context(server, request.user, form)
     return render(request, "registry/server.html", context, status=400 if form is not None else 200)
 
 
@@ -136,7 +131,7 @@ def server_context(server: Server, user: User, form: AuthoriseForm | None = None
 
 @login_required
 @require_POST
-async def server_test(request: HttpRequest, name: str) -> HttpResponse:
+async def server_test(request: PageRequest, name: str) -> HttpResponse:
     """The test for a browser without JavaScript: the page waits, then shows what was found."""
     user = cast(User, await request.auser())
     server = await sync_to_async(visible_server)(request, name)
@@ -149,9 +144,9 @@ async def server_test(request: HttpRequest, name: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def server_authorise(request: HttpRequest, name: str) -> HttpResponse:
+def server_authorise(request: PageRequest, name: str) -> HttpResponse:
     """What was typed is kept on the page when something about it is wrong, but for credentials."""
-    server, user = visible_server(request, name), signed_in(request)
+    server, user = visible_server(request, name), request.user
     connection = Connection.objects.filter(user=user, server=server).first()
     form = AuthoriseForm(server, server.tools.present(), connection, request.POST)
     if not form.is_valid():
@@ -168,18 +163,18 @@ def server_authorise(request: HttpRequest, name: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def server_revoke(request: HttpRequest, name: str) -> HttpResponse:
+def server_revoke(request: PageRequest, name: str) -> HttpResponse:
     server = visible_server(request, name)
-    services.revoke(user=signed_in(request), server=server)
+    services.revoke(user=request.user, server=server)
     messages.success(request, "Revoked. Its tools are out of your plans, and its credentials are deleted.")
     return redirect("server", server.slug)
 
 
 @login_required
 @require_POST
-def server_delete(request: HttpRequest, name: str) -> HttpResponse:
+def server_delete(request: PageRequest, name: str) -> HttpResponse:
     server = visible_server(request, name)
-    if server.owner_id != signed_in(request).pk:
+    if server.owner_id != request.user.pk:
         raise Http404("There is no such server of yours.")
     services.delete_server(server=server)
     messages.success(request, f"{server} is deleted.")
