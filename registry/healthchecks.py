@@ -1,7 +1,7 @@
 """Test a connection now: a worker does it, whoever asked waits for the result without holding a thread."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import django_rq
@@ -10,7 +10,7 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.utils import timezone
 from rest_framework.exceptions import APIException, PermissionDenied
-from rq import Worker
+from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 
@@ -21,6 +21,7 @@ QUEUE = "probes"
 PROBE_JOB = "registry.jobs.probe_server"
 WAIT_S = 100.0
 JOB_TIMEOUT_S = 98  # the worker's hard limit: whoever waits still hears of it
+GRACE_S = 5
 LOOK_S = 2.0  # a lost message is found in the table this much later
 PICKUP_S = 10.0  # a job that idle workers leave lying this long has nobody to run it
 
@@ -59,6 +60,7 @@ def _enqueue(server: Server, user: User, group: str) -> None:
     queue = django_rq.get_queue(QUEUE)
     if not Worker.all_keys(queue=queue, connection=queue.connection):
         raise WorkerUnavailable
+    _forget_dead(group, queue)
     try:
         queue.enqueue_call(
             PROBE_JOB,
@@ -72,6 +74,16 @@ def _enqueue(server: Server, user: User, group: str) -> None:
         )
     except DuplicateJobError:
         return  # a test is under way: its result is told to the whole group
+
+
+def _forget_dead(group: str, queue: Queue) -> None:
+    """A test whose worker was killed would stand in the way of the next for as long as RQ remembers it."""
+    try:
+        job = Job.fetch(_job_id(group), connection=queue.connection)
+    except NoSuchJobError:
+        return
+    if job.started_at and timezone.now() - job.started_at > timedelta(seconds=JOB_TIMEOUT_S + GRACE_S):
+        job.delete()
 
 
 def _job_id(group: str) -> str:

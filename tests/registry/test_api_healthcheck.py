@@ -3,10 +3,12 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import django_rq
 import pytest
 from django.db import connections
+from django.utils import timezone
 from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
 
@@ -100,6 +102,15 @@ def test_a_worker_that_died_without_a_word_is_noticed(api, redis, monkeypatch):
     SimpleWorker([queue], connection=queue.connection).register_birth()
     response = api.post(f"/registry/{server_at('https://a.example/mcp').pk}/healthcheck")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "worker_unavailable")
+
+
+def test_a_test_whose_worker_was_killed_does_not_block_the_next(api, alice, probe_worker, toy_text):
+    server = server_at(toy_text.url)
+    queue = django_rq.get_queue("probes")
+    dead = queue.create_job("time.time", job_id=f"probe-{server.pk}-{alice.pk}", status="started")
+    dead.started_at = timezone.now() - timedelta(minutes=3)
+    dead.save()
+    assert api.post("/registry/toy/healthcheck").json()["health"] == "ok"
 
 
 def test_only_post_tests(api):
