@@ -25,7 +25,8 @@ STEADY_S = 60  # who ran this long before it died has not failed before
 LONGEST_BACK_OFF_S = 30
 BORROWED_CHECK_S = 2
 REAP_EVERY_S = 5
-STOP_PATIENCE_S = (6.0, 3.0)  # after the first and the second request to end; then by force
+PATIENCE_S = 6  # after the request to end
+FORCED_PATIENCE_S = 3
 OWN_NAME = "up"
 
 
@@ -202,25 +203,29 @@ class Supervisor:
         processes.sweep()
 
     def _stop_programs(self, programs: Sequence[Program]) -> None:
-        """Ask, ask again (a worker then gives up its job), and end by force."""
-        for patience_s in STOP_PATIENCE_S:
-            self._signal(programs, signal.SIGTERM)
-            self._wait(programs, patience_s)
-        self._signal(programs, signal.SIGKILL)
-        self._wait(programs, STOP_PATIENCE_S[-1])
+        """Ask, ask again (a worker then gives up its job, and complains, which nobody needs to see), end by force."""
+        self._signal(programs, signal.SIGTERM)
+        self._wait(programs, PATIENCE_S)
+        if busy := [program.name for program in programs if is_running(program)]:
+            self.say(f"still busy, ended all the same: {', '.join(busy)}")
+            self.muted = True
+        for signum in (signal.SIGTERM, signal.SIGKILL):
+            self._signal(programs, signum)
+            self._wait(programs, FORCED_PATIENCE_S)
         for program in programs:
             self._close_output(program)
 
     def _signal(self, programs: Sequence[Program], signum: signal.Signals) -> None:
-        for program in running(programs):
-            program.send_signal(signum)
+        for program in programs:
+            if program.process and is_running(program):
+                program.process.send_signal(signum)
 
     def _wait(self, programs: Sequence[Program], patience_s: float) -> None:
         """Until all have ended; a new request to stop cuts the wait short."""
         deadline, requests = time.monotonic() + patience_s, self.stop_requests
-        while running(programs) and time.monotonic() < deadline and self.stop_requests == requests:
+        while any(map(is_running, programs)) and time.monotonic() < deadline and self.stop_requests == requests:
             self.show_output()
 
 
-def running(programs: Sequence[Program]) -> list[Child]:
-    return [program.process for program in programs if program.process and program.process.poll() is None]
+def is_running(program: Program) -> bool:
+    return program.process is not None and program.process.poll() is None
