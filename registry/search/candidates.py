@@ -9,9 +9,10 @@ from django.db.models import F, QuerySet, Value
 from django.db.models.fields import FloatField
 from pgvector.django import CosineDistance, MaxInnerProduct
 
-from registry.search.query import MAX_LEXICAL_ROWS, Query
+from registry.search.query import Query
 
 CANDIDATES = 200  # of each kind
+COMMON_ROWS = 2_000  # of each kind, any of them, are scored where all words are common: they say little there
 EF_SEARCH = 200  # entries the vector index keeps while it walks; at least as many as candidates
 
 
@@ -63,7 +64,7 @@ def _sharing_words(scored: QuerySet[Any], query: Query) -> QuerySet[Any] | None:
         return None
     matching = scored.filter(search_vector=query.any_term)
     if query.is_common:
-        matching = scored.filter(pk__in=matching.values("pk")[:MAX_LEXICAL_ROWS])
+        matching = scored.filter(pk__in=matching.values("pk")[:COMMON_ROWS])
     return matching.order_by("words_score")
 
 

@@ -12,7 +12,7 @@ from registry.embeddings import embed_query, split_words, storable
 from registry.models import TERM_SPACE
 
 MAX_QUERY_CHARACTERS = 2_000
-MAX_LEXICAL_ROWS = 5_000  # rows whose BM25 is computed for one query
+MAX_LEXICAL_ROWS = 8_000  # tools and servers that the rarest words of a query may match together
 MAX_COMPLETIONS = 8
 
 # The stems of the text; where the last one is in no row yet, the words it may become, the commonest first.
@@ -73,7 +73,7 @@ class Query:
 
     @property
     def is_common(self) -> bool:
-        """Does even the rarest term match more rows than are scored?"""
+        """Does even the rarest term match too many rows to score them all?"""
         return sum(term.documents for term in self.selective) > MAX_LEXICAL_ROWS
 
     @property

@@ -107,7 +107,7 @@ def test_a_server_without_tools_is_found_by_its_own_text(cast: dict[str, Server]
 
 def test_a_word_in_every_row_still_finds(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("registry.search.query.MAX_LEXICAL_ROWS", 3)
-    monkeypatch.setattr("registry.search.candidates.MAX_LEXICAL_ROWS", 3)
+    monkeypatch.setattr("registry.search.candidates.COMMON_ROWS", 3)
     for number in range(8):
         make_server(f"common-{number}", "server of rare things" if number == 5 else "server")
     refresh_terms()
