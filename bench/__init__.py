@@ -3,7 +3,7 @@
 A measure takes how often to repeat and returns what each repetition took.
 """
 
-from bench.chain import chain_to_finished
+from bench.chain import chain_to_finished, overhead_per_step, request_to_first_call
 from bench.measure import Measure
 from bench.search import search_latency
 from bench.startup import first_start, second_start
@@ -16,6 +16,8 @@ MEASURES = {
         Measure(
             "chain", "ms", 30, "POST /chain/execute to RUN_FINISHED, three steps on one toy server", chain_to_finished
         ),
+        Measure("step", "ms", 10, "a step of a 20-step chain beyond the same call made directly", overhead_per_step),
+        Measure("first-call", "ms", 20, "acknowledged request to the first call of a tool", request_to_first_call),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
     )
 }

@@ -1,8 +1,12 @@
 """How long a small plan takes from the request to its last event."""
 
+import asyncio
 import time
 import urllib.request
+from datetime import datetime
 from typing import Any
+
+from mcp import Client
 
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
@@ -61,3 +65,58 @@ def last_event(stack: Stack, path: str) -> str:
             if line.startswith(b"event:"):
                 kind = line.partition(b":")[2].strip().decode()
     return kind
+
+
+LONG = [{"id": "s0", "server": "toy", "tool": "upper", "arguments": {"text": "a"}}] + [
+    {"id": f"s{n}", "server": "toy", "tool": "upper", "arguments": {"text": {"$ref": f"s{n - 1}#/text"}}}
+    for n in range(1, 20)
+]
+
+
+def overhead_per_step(repeat: int) -> list[float]:
+    """What a step of a 20-step chain costs beyond the same call made directly in one open session; milliseconds."""
+    toy = running_toy("text")
+    try:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8") as stack:
+            connect(stack, toy)
+            per_step(stack)
+            return [per_step(stack) - asyncio.run(per_direct_call(toy)) for _ in range(repeat)]
+    finally:
+        toy.stop()
+
+
+def per_step(stack: Stack) -> float:
+    started = call(stack, "POST", "/chain/execute", {"plan": {"version": 1, "steps": LONG}})
+    last_event(stack, started["stream_url"])
+    steps = call(stack, "GET", f"/chain/runs/{started['run_id']}")["steps"]
+    took = datetime.fromisoformat(steps[-1]["finished_at"]) - datetime.fromisoformat(steps[1]["started_at"])
+    return took.total_seconds() * 1000 / (len(steps) - 1)
+
+
+async def per_direct_call(toy: Toy) -> float:
+    async with Client(toy.url) as client:
+        await client.call_tool("upper", {"text": "a"})
+        started_at = time.perf_counter()
+        for _ in LONG:
+            await client.call_tool("upper", {"text": "a"})
+        return (time.perf_counter() - started_at) * 1000 / len(LONG)
+
+
+def request_to_first_call(repeat: int) -> list[float]:
+    """From the acknowledged request to the first call of a tool, milliseconds."""
+    toy = running_toy("text")
+    try:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8") as stack:
+            connect(stack, toy)
+            first_call(stack)
+            return [first_call(stack) for _ in range(repeat)]
+    finally:
+        toy.stop()
+
+
+def first_call(stack: Stack) -> float:
+    started = call(stack, "POST", "/chain/execute", {"plan": {"version": 1, "steps": LONG[:1]}})
+    last_event(stack, started["stream_url"])
+    run = call(stack, "GET", f"/chain/runs/{started['run_id']}")
+    took = datetime.fromisoformat(run["steps"][0]["started_at"]) - datetime.fromisoformat(run["created_at"])
+    return took.total_seconds() * 1000

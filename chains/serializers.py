@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from chains.models import Result, Run, Template, ToolRun
@@ -64,6 +65,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
         ]
         read_only_fields = fields
 
+    @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, run: Run) -> list[dict[str, Any]]:
         return list(StepSerializer(run.current_steps(), many=True).data)
 
@@ -77,6 +79,7 @@ class StepSummarySerializer(StepSerializer):
 class RunSummarySerializer(RunSerializer):
     """A run in a list: its steps without arguments and results."""
 
+    @extend_schema_field(StepSummarySerializer(many=True))
     def get_steps(self, run: Run) -> list[dict[str, Any]]:
         return list(StepSummarySerializer(run.current_steps(), many=True).data)
 
