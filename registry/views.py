@@ -23,6 +23,7 @@ from registry.pages import PageRequest, message_of, paginate, refusal
 from registry.search import ServerHit, search_servers
 
 SEARCH_HITS = 50
+AUTHORISED_SHOWN = 10
 KINDS = [("url", "A web address"), ("command", "A command"), ("openapi", "An OpenAPI document")]
 
 
@@ -55,7 +56,10 @@ def _found(request: PageRequest, q: str, chosen: dict[str, str], address: Addres
 def _listed(request: PageRequest, chosen: dict[str, str], address: Address) -> dict[str, Any]:
     visible = Server.objects.visible_to(request.user).with_connection_of(request.user)
     page = paginate(request, filter_servers(visible, chosen, request.user))
+    is_start = not chosen and "cursor" not in request.GET and page.next is not None
+    authorised = visible.filter(connected=True).order_by("name")[:AUTHORISED_SHOWN] if is_start else []
     return {
+        "authorised": [ServerHit(server, 0.0, [], "") for server in authorised],
         "servers": [ServerHit(server, 0.0, [], "") for server in page.items],
         "count": page.count,
         "next": page.next,
