@@ -65,7 +65,7 @@ class Boundary:
         if not isinstance(error, Exception) or isinstance(error, self.PASSES):
             return False
         logger.error("Run %s met a mistake of ours.", self.run.pk, exc_info=error)
-        await in_database(journal.fail, self.run, INTERNAL)
+        await in_database(journal.give_up, self.run, INTERNAL)
         return True
 
 
@@ -91,6 +91,7 @@ class Driver:
             await in_database(journal.end_cancelled, self.run, self.run.lease_token)
         finally:
             watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
             await self.stop_calls()
             await self.caller.close()
 

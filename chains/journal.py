@@ -207,6 +207,16 @@ def fail(run: Run, error: Mapping[str, Any]) -> None:
         finish(run, Run.Status.FAILED, error=dict(error), lease_token=run.lease_token)
 
 
+def give_up(run: Run, error: Mapping[str, Any]) -> None:
+    """The driver met something nobody foresaw: a call that was under way may have happened, the rest did not."""
+    with transaction.atomic():
+        rows = [row for row in run.current_steps() if row.status not in ToolRun.FINISHED]
+        for row in rows:
+            close(row, Status.UNKNOWN if row.status == Status.RUNNING else Status.SKIPPED, error=error)
+        write(run, rows, [(events.STEP_FINISHED, finished_event(row)) for row in rows])
+        finish(run, Run.Status.FAILED, error=dict(error), lease_token=run.lease_token)
+
+
 def end_cancelled(run: Run, lease_token: int) -> None:
     """Every step that is not over and the run itself are cancelled."""
     with transaction.atomic():

@@ -262,9 +262,10 @@ def test_a_mistake_of_ours_ends_the_run_and_says_so(
     alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("chains.artifacts.result_of", lambda called: 1 / 0)
-    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
+    then = step("s2", "text.upper", text={"$ref": "s1#/text"})
+    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a"), then))
     worker.run("runs")
-    run.refresh_from_db()
+    assert statuses(run) == {"s1": "unknown", "s2": "skipped"}
     assert (run.status, run.error["code"]) == (Run.Status.FAILED, "internal")
 
 
