@@ -49,14 +49,15 @@ async def check_now(server: Server, user: User) -> HealthCheck:
     channel = await layer.new_channel()
     await layer.group_add(group, channel)
     try:
-        started = timezone.now()
-        await sync_to_async(_enqueue)(server, user, group)
-        return await _wait(layer, channel, server, group, started)
+        since = await sync_to_async(_enqueue)(server, user, group)
+        return await _wait(layer, channel, server, group, since)
     finally:
         await layer.group_discard(group, channel)
 
 
-def _enqueue(server: Server, user: User, group: str) -> None:
+def _enqueue(server: Server, user: User, group: str) -> datetime:
+    """Since when a result counts: from now on, or since a test that is under way was asked for."""
+    now = timezone.now()
     queue = django_rq.get_queue(QUEUE)
     if not Worker.all_keys(queue=queue, connection=queue.connection):
         raise WorkerUnavailable
@@ -73,7 +74,15 @@ def _enqueue(server: Server, user: User, group: str) -> None:
             ttl=int(WAIT_S),
         )
     except DuplicateJobError:
-        return  # a test is under way: its result is told to the whole group
+        return _asked_at(group, queue) or now - timedelta(seconds=GRACE_S)  # the one that has ended this moment
+    return now
+
+
+def _asked_at(group: str, queue: Queue) -> datetime | None:
+    try:
+        return Job.fetch(_job_id(group), connection=queue.connection).enqueued_at
+    except NoSuchJobError:
+        return None
 
 
 def _forget_dead(group: str, queue: Queue) -> None:
@@ -90,33 +99,35 @@ def _job_id(group: str) -> str:
     return group.replace(".", "-")
 
 
-async def _wait(layer: Any, channel: str, server: Server, group: str, started: datetime) -> HealthCheck:
-    deadline = asyncio.get_running_loop().time() + WAIT_S
-    while (left := deadline - asyncio.get_running_loop().time()) > 0:
-        await _message(layer, channel, min(LOOK_S, left))
-        if check := await _newest(server, started):
+async def _wait(layer: Any, channel: str, server: Server, group: str, since: datetime) -> HealthCheck:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    is_over = False
+    while not is_over:
+        told = await _told(layer, channel, LOOK_S)
+        waited_s = loop.time() - began
+        is_over = waited_s > WAIT_S or (waited_s > PICKUP_S and await sync_to_async(_is_stranded)(group))
+        if check := await (HealthCheck.objects.filter(pk=told).afirst() if told else _newest(server, since)):
             return check
-        if await sync_to_async(_is_stranded)(group, started):
-            break
     raise WorkerUnavailable
 
 
-async def _message(layer: Any, channel: str, timeout_s: float) -> None:
+async def _told(layer: Any, channel: str, timeout_s: float) -> int | None:
+    """The id of the health check a worker tells of; None when nothing came in time."""
     try:
-        await asyncio.wait_for(layer.receive(channel), timeout_s)
+        message = await asyncio.wait_for(layer.receive(channel), timeout_s)
     except TimeoutError:
-        return
+        return None
+    return message["check_id"]
 
 
 async def _newest(server: Server, since: datetime) -> HealthCheck | None:
     return await HealthCheck.objects.filter(server=server, checked_at__gte=since).order_by("-checked_at").afirst()
 
 
-def _is_stranded(group: str, started: datetime) -> bool:
+def _is_stranded(group: str) -> bool:
     """The job still waits although no worker of the queue is busy, or it is gone without a result."""
     queue = django_rq.get_queue(QUEUE)
-    if (timezone.now() - started).total_seconds() < PICKUP_S:
-        return False
     try:
         status = Job.fetch(_job_id(group), connection=queue.connection).get_status()
     except NoSuchJobError:

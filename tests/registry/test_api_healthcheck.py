@@ -90,6 +90,16 @@ def test_two_clicks_share_one_test(api, probe_worker, toy_text):
     assert HealthCheck.objects.count() == 1
 
 
+def test_a_click_at_the_moment_a_test_ends_gets_its_result(api, alice, toy_text, probe_worker):
+    server = server_at(toy_text.url)
+    queue = django_rq.get_queue("probes")
+    ending = queue.create_job("time.time", job_id=f"probe-{server.pk}-{alice.pk}", status="started")
+    ending.started_at = ending.enqueued_at = timezone.now()
+    ending.save()
+    HealthCheck.objects.create(server=server, health="ok", detail="The one that was under way.")
+    assert api.post("/registry/toy/healthcheck").json()["detail"] == "The one that was under way."
+
+
 def test_without_a_worker_the_caller_is_told_at_once(api):
     response = api.post(f"/registry/{server_at('https://a.example/mcp').pk}/healthcheck")
     assert (response.status_code, response.json()["error"]["code"]) == (503, "worker_unavailable")
