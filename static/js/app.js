@@ -2,6 +2,7 @@
 import { connectAll } from "./live.js";
 import { drawAll } from "./arrows.js";
 import { wireComposer } from "./composer.js";
+import { wireExecute } from "./execute.js";
 import { wirePage } from "./page.js";
 import { showTimes } from "./times.js";
 
@@ -13,6 +14,7 @@ function boot(root) {
 
 wirePage();
 wireComposer();
+wireExecute();
 boot(document.body);
 document.body.addEventListener("htmx:load", (event) => boot(event.detail.elt));
 document.body.addEventListener("fragment:replaced", (event) => {

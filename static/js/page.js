@@ -25,6 +25,8 @@ export function wirePage() {
   });
 }
 
+export const csrfToken = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+
 export function toast(text, tone = "bad") {
   const element = document.createElement("div");
   element.className = `toast ${tone}`;

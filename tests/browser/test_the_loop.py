@@ -52,7 +52,8 @@ def test_a_saved_plan_runs_before_ones_eyes_and_a_reload_loses_nothing(
     text, files = connected("Slow text", text_tools), connected("Notes", toy_files)
     save_template(site, text, files)
     page.goto("/")
-    page.get_by_role("button", name="Run Note of the time").click()
+    with page.expect_request("**/chain/execute"):
+        page.get_by_role("button", name="Run Note of the time").click()
     expect(page.get_by_role("heading", name="Note of the time")).to_be_visible()
     card(page, "wait", "running")
     expect(page.locator('[data-step="wait"] .output')).to_contain_text("step 2 of 10")
@@ -93,3 +94,29 @@ def open_result(page: Page, toy_files: Toy) -> None:
     expect(page.locator(".steps")).to_have_text(before, use_inner_text=True)
     page.get_by_role("link", name="Results", exact=True).click()
     expect(page.get_by_role("listitem").filter(has_text="Note of the time").last).to_contain_text("waited 4.0 s")
+
+
+def test_the_form_of_a_template_sends_its_inputs_with_their_types(
+    page: Page, site: Stack, text_tools: Toy, connected: Callable[[str, Toy], str]
+) -> None:
+    inputs = {"type": "object", "properties": {"seconds": {"type": "number"}}, "required": ["seconds"]}
+    wait = {"id": "wait", "server": connected("Patience", text_tools), "tool": "slow"}
+    plan = {"version": 1, "inputs": inputs, "steps": [wait | {"arguments": {"seconds": {"$input": "/seconds"}}}]}
+    site.call("POST", "/chain/templates", {"name": "Wait a little", "plan": plan}, site.token)
+    page.goto("/templates")
+    page.get_by_role("link", name="Run Wait a little: fill in its inputs").last.click()
+    page.get_by_label("seconds").fill("0.5")
+    first = executed(page)
+    card(page, "wait", "succeeded")
+    assert executed(page) != first
+    card(page, "wait", "succeeded")
+    expect(page.locator('[data-step="wait"] .output')).to_have_text("waited 0.5 s")
+
+
+def executed(page: Page) -> str:
+    """Press “Execute chain”; the address of the run that started."""
+    with page.expect_response("**/chain/execute") as answer:
+        page.get_by_role("button", name="Execute chain").click()
+    assert answer.value.status == 202
+    page.wait_for_url(f"**/runs/{answer.value.json()['run_id']}")
+    return page.url
