@@ -190,6 +190,15 @@ SPECTACULAR_SETTINGS = {
     "OAS_VERSION": "3.1.1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "ServerStatus": "registry.models.Server.Status",
+        "RunStatus": "chains.models.Run.Status",
+        "RunKind": "chains.models.Run.Kind",
+        "StepStatus": "chains.models.ToolRun.Status",
+        "MessageStatus": "chat.models.Message.Status",
+        "ResultKind": "chains.models.Result.Kind",
+        "Transport": "registry.models.Server.Transport",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
@@ -250,7 +259,10 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
-    "loggers": {name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
+    "loggers": {
+        **{name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
+        "mcp": {"level": "CRITICAL"},  # a traceback for every server that is not MCP; we say it in words
+    },
 }
 
 # Browser security

@@ -51,6 +51,10 @@ class LightManager(models.Manager[Any]):
         return super().get_queryset().defer(*SEARCH_COLUMNS)
 
 
+def _connections_of(user: "User | AnonymousUser") -> models.Exists:
+    return models.Exists(Connection.objects.granting().filter(Q(user_id=user.pk), server=models.OuterRef("pk")))
+
+
 class ServerQuerySet(models.QuerySet["Server"]):
     def visible_to(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Public servers and the user's own; what a user may not see does not exist for them."""
@@ -76,8 +80,10 @@ class ServerQuerySet(models.QuerySet["Server"]):
 
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Annotate `connected`: has this user authorised anything of the server?"""
-        mine = Connection.objects.granting().filter(Q(user_id=user.pk), server=models.OuterRef("pk"))
-        return self.annotate(connected=models.Exists(mine))
+        return self.annotate(connected=_connections_of(user))
+
+    def connected_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
+        return self.filter(_connections_of(user))
 
     def with_sources(self) -> "ServerQuerySet":
         """With the catalogues that list each server, by name only."""

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.credentials import CredentialsLost, decrypt
@@ -156,6 +157,7 @@ class ApprovalInput(serializers.Serializer[Any]):
     tools = serializers.DictField(child=serializers.ChoiceField(choices=Policy.choices), required=False)
 
 
+@extend_schema_field({"oneOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
 class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
     """`"all"` or a list of tool names."""
 

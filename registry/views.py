@@ -57,7 +57,7 @@ def _listed(request: PageRequest, chosen: dict[str, str], address: Address) -> d
     visible = Server.objects.visible_to(request.user).with_connection_of(request.user)
     page = paginate(request, filter_servers(visible, chosen, request.user))
     is_start = not chosen and "cursor" not in request.GET and page.next is not None
-    authorised = visible.filter(connected=True).order_by("name")[:AUTHORISED_SHOWN] if is_start else []
+    authorised = visible.connected_by(request.user).order_by("name")[:AUTHORISED_SHOWN] if is_start else []
     return {
         "authorised": [ServerHit(server, 0.0, [], "") for server in authorised],
         "servers": [ServerHit(server, 0.0, [], "") for server in page.items],
