@@ -11,9 +11,9 @@ from pgvector.django import CosineDistance, MaxInnerProduct
 
 from registry.search.query import Query
 
-CANDIDATES = 200  # of each kind
+CANDIDATES = 100  # of each kind; twice as many find nothing better and cost twice as much
 COMMON_ROWS = 2_000  # of each kind, any of them, are scored where all words are common: they say little there
-EF_SEARCH = 200  # entries the vector index keeps while it walks; at least as many as candidates
+EF_SEARCH = 100  # entries the vector index keeps while it walks; at least as many as candidates
 
 
 @dataclass(frozen=True, slots=True)
