@@ -82,7 +82,7 @@ class ChatModel:
     def ask(self, messages: Sequence[BaseMessage], *, schema: dict[str, Any]) -> tuple[str, Usage]:
         """The reply's text, which the model was told to make JSON of this schema, and what it cost."""
         wanted = {"type": "json_schema", "json_schema": {"name": "plan", "strict": False, "schema": schema}}
-        enforced = {"response_format": wanted} if self.takes_open_schemas or is_closed(schema) else {}
+        enforced: dict[str, Any] = {"response_format": wanted} if self.takes_open_schemas or is_closed(schema) else {}
         with _translated():
             reply = self.client.invoke(list(messages), **enforced)
             return reply.text, usage_of(reply)

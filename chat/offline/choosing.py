@@ -32,6 +32,16 @@ def choose(facts: Facts, tools: Sequence[Tool], previous: Sequence[Filled] = ())
     return max(fitting, key=lambda choice: choice.score, default=None)
 
 
+def by_fit(facts: Sequence[Facts], tools: Sequence[Tool]) -> list[Tool]:
+    """Server by server, first what one of the clauses asks for the most."""
+    fits = [(tool, max((_judge(one, tool, tools, ()).score for one in facts), default=0.0)) for tool in tools]
+    best: dict[str, float] = {}
+    for tool, fit in fits:
+        best[tool.server.slug] = max(fit, best.get(tool.server.slug, fit))
+    fits.sort(key=lambda pair: (-best[pair[0].server.slug], pair[0].server.slug, -pair[1]))
+    return [tool for tool, _ in fits]
+
+
 def _judge(facts: Facts, tool: Tool, tools: Sequence[Tool], previous: Sequence[Filled]) -> Choice:
     filled = fill(tool, facts, previous)
     words = _common(facts, tool, tools)

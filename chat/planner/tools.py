@@ -6,6 +6,8 @@ from itertools import chain, zip_longest
 from django.contrib.auth.models import User
 
 from chat.memory import Turn
+from chat.offline.choosing import by_fit
+from chat.offline.facts import facts_in
 from chat.offline.words import clauses
 from registry import embeddings
 from registry.models import Connection, Health, Policy, Tool, ToolQuerySet
@@ -17,12 +19,14 @@ REACHABLE = (Health.OK, Health.UNTESTED)
 
 
 def tools_for(question: str, *, user: User, history: Sequence[Turn]) -> list[Tool]:
-    """The tools that fit best, among those this user authorised on servers that work; each with its server."""
+    """The tools that fit best among those this user authorised on servers that work, the best first: small models
+    lean to what they read first. Each has its server."""
     allowed = Tool.objects.authorised_by(user).filter(server__health__in=REACHABLE)
     few = list(allowed.select_related("server").order_by("server__slug", "name")[: SHOWN_TOOLS + 1])
     if len(few) > SHOWN_TOOLS:
         few = _found(_queries(question, history), allowed)
-    return _not_forbidden(few, user)[:SHOWN_TOOLS]
+    shown = _not_forbidden(few, user)[:SHOWN_TOOLS]
+    return by_fit([facts_in(clause) for clause in clauses(question)[:MAX_QUERIES]], shown)
 
 
 def _queries(question: str, history: Sequence[Turn]) -> list[str]:

@@ -62,12 +62,13 @@ def _step_schema(tool: Tool) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
+            "do": {"type": "string"},  # what the step is for, said before the tool is chosen: small models plan better
             "id": {"type": "string", "enum": STEP_IDS},
             "server": {"type": "string", "const": tool.server.slug},
             "tool": {"type": "string", "const": tool.name},
             "arguments": _arguments_schema(tool.input_schema),
         },
-        "required": ["id", "server", "tool", "arguments"],
+        "required": ["do", "id", "server", "tool", "arguments"],
         "additionalProperties": False,
     }
 
