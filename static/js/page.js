@@ -19,7 +19,6 @@ export function wirePage() {
   body.addEventListener("htmx:sendError", () => toast(WORDS[0]));
   body.addEventListener("htmx:timeout", () => toast("This took too long. Try again."));
   body.addEventListener("htmx:beforeSwap", leaveWhenSignedOut);
-  body.addEventListener("toast", (event) => toast(event.detail.value ?? event.detail.message, "ok"));
   body.addEventListener("runChanged", (event) => {
     document.querySelector(`[data-live="${event.detail.value}"]`)?.dispatchEvent(new Event("run:changed"));
   });
