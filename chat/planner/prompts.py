@@ -64,6 +64,10 @@ briefly, in the user's language, as Markdown. Do not pretend to have looked anyt
 ASK = """\
 You are the assistant of a workspace that plans with MCP tools. Before anything can run, this has to be known: \
 {missing}. Ask the user for it in one or two friendly sentences, in their language, and name each thing."""
+FAILED_NOW = (
+    "These steps did not succeed, so what they were for was NOT done: {steps}. Say that first, with the reason, then "
+    "what the user can do, in one to three plain sentences of your own, without tags."
+)
 
 
 def planning(question: str, tools: Sequence[Tool], history: Sequence[Turn]) -> list[BaseMessage]:
@@ -82,7 +86,9 @@ def corrected(messages: Sequence[BaseMessage], problems: Sequence[str]) -> list[
 
 def answering(question: str, steps: Sequence[ToolRun], history: Sequence[Turn]) -> list[BaseMessage]:
     results = "\n".join(_results(steps))
-    return [SystemMessage(ANSWER), *_dialogue(history), HumanMessage(f"{question}\n\n{results}\n\n{ANSWER_NOW}")]
+    failed = [f"{s.step} ({s.server_slug}.{s.tool})" for s in steps if s.status != ToolRun.Status.SUCCEEDED]
+    now = FAILED_NOW.format(steps=", ".join(failed)) if failed else ANSWER_NOW
+    return [SystemMessage(ANSWER), *_dialogue(history), HumanMessage(f"{question}\n\n{results}\n\n{now}")]
 
 
 def direct(question: str, history: Sequence[Turn]) -> list[BaseMessage]:

@@ -6,9 +6,10 @@ from itertools import chain, zip_longest
 from django.contrib.auth.models import User
 
 from chat.memory import Turn
+from chat.models import Message
 from chat.offline.choosing import by_fit
 from chat.offline.facts import facts_in
-from chat.offline.words import clauses
+from chat.offline.words import clauses, meanings
 from registry import embeddings
 from registry.models import Connection, Health, Policy, Tool, ToolQuerySet
 from registry.search import search_tools
@@ -24,15 +25,18 @@ def tools_for(question: str, *, user: User, history: Sequence[Turn]) -> list[Too
     allowed = Tool.objects.authorised_by(user).filter(server__health__in=REACHABLE)
     few = list(allowed.select_related("server").order_by("server__slug", "name")[: SHOWN_TOOLS + 1])
     if len(few) > SHOWN_TOOLS:
-        few = _found(_queries(question, history), allowed)
+        found = _found(_queries(question, history), allowed)
+        few = [*found, *(tool for tool in few if tool not in found)]
     shown = _not_forbidden(few, user)[:SHOWN_TOOLS]
     return by_fit([facts_in(clause) for clause in clauses(question)[:MAX_QUERIES]], shown)
 
 
 def _queries(question: str, history: Sequence[Turn]) -> list[str]:
-    """The whole question, its clauses, and what was asked before: "and in Paris?" has no other words."""
-    before = [turn.content for turn in history if turn.role == "user"][-1:]
-    return list(dict.fromkeys([question, *clauses(question), *before]))[:MAX_QUERIES]
+    """The whole question, its clauses with other words for their verbs (people save, tools write), and what was asked
+    before: "and in Paris?" has no other words."""
+    before = [turn.content for turn in history if turn.role == Message.Role.USER][-1:]
+    deeds = [" ".join(dict.fromkeys([clause, *meanings(clause)])) for clause in clauses(question)]
+    return list(dict.fromkeys([question, *before, *deeds]))[:MAX_QUERIES]
 
 
 def _found(queries: Sequence[str], allowed: ToolQuerySet) -> list[Tool]:

@@ -178,3 +178,14 @@ def test_among_many_tools_search_finds_the_right_ones(
     turn = say("Turn 'hello' around with reverse")
     assert len(turn.question.planning["tools"]) <= 12
     assert turn.result("s1")["text"] == "olleh", json.dumps(turn.run.plan)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_among_many_tools_other_words_for_a_deed_are_found(
+    say: Say, settings: Settings, alice: User, toy_many: Toy, files: Server
+) -> None:
+    settings.LLM_PROVIDER = "offline"
+    connected(alice, toy_many, "many")
+    turn = say("Save 'hello' in hello.txt")
+    assert turn.question.planning["tools"][0] == "files.write_file"
+    assert len(turn.question.planning["tools"]) == 12

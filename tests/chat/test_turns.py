@@ -162,7 +162,9 @@ def test_a_failed_step_is_explained_and_the_run_fails(say: Say, model: Toy, text
     turn = say("Fail")
     assert turn.run.status == "failed"
     assert turn.run.error["step"] == "s1"
-    assert "out of paper" in model.requests()[1]["messages"][-1]["content"]
+    told = model.requests()[1]["messages"][-1]["content"]
+    assert "out of paper" in told
+    assert "NOT done: s1 (text.fail)" in told
     assert turn.answer.content == "It failed: out of paper."
     assert turn.types[-1] == "RUN_ERROR"
 
