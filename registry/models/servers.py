@@ -1,54 +1,31 @@
-"""Which servers and tools exist, who may use them, and what was seen of their health."""
+"""Which servers and tools exist, and what users authorised of them."""
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import F, Func, Q
+from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from pgvector.django import HnswIndex, SparseVectorField, VectorField
 
+from registry.models.base import (
+    BM25_WEIGHTS,
+    EMBEDDING_DIMENSIONS,
+    SEARCH_WORDS,
+    TERM_SPACE,
+    Health,
+    LightManager,
+    Policy,
+)
+from registry.models.observed import SourceRecord
+
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
-
-EMBEDDING_DIMENSIONS = 384
-TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector of BM25 weights
-
-# Written by the database from `search_text` (functions of migration 0002), so that no writer can forget them.
-SEARCH_WORDS = Func(F("search_text"), function="search_words")
-BM25_WEIGHTS = Func(SEARCH_WORDS, function="bm25_weights")
-SEARCH_COLUMNS = ("search_text", "search_vector", "bm25", "embedding")
-
-
-class Health(models.TextChoices):
-    UNTESTED = "untested"
-    OK = "ok"
-    NEEDS_AUTH = "needs_auth"
-    WRONG_TRANSPORT = "wrong_transport"
-    NOT_MCP = "not_mcp"
-    UNREACHABLE = "unreachable"
-    TIMEOUT = "timeout"
-    BLOCKED = "blocked"
-
-
-class Policy(models.TextChoices):
-    """May a tool run without asking? Ordered from the loosest to the strictest."""
-
-    AUTO = "auto"
-    ASK = "ask"
-    NEVER = "never"
-
-
-class LightManager(models.Manager[Any]):
-    """Rows without what only search reads: vectors would make every list ten times heavier."""
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return super().get_queryset().defer(*SEARCH_COLUMNS)
 
 
 def _connections_of(user: "User | AnonymousUser") -> models.Exists:
@@ -275,30 +252,6 @@ class Tool(models.Model):
         return self.annotations.get("readOnlyHint") is True
 
 
-class HealthCheck(models.Model):
-    """One test of a server's connection, whatever it found."""
-
-    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="healthchecks")
-    health = models.CharField(max_length=16, choices=Health)
-    detail = models.TextField(blank=True)
-    latency_ms = models.PositiveIntegerField(null=True, blank=True)
-    protocol_version = models.CharField(max_length=32, blank=True)
-    server_name = models.CharField(max_length=255, blank=True)
-    server_version = models.CharField(max_length=255, blank=True)
-    tool_count = models.PositiveIntegerField(default=0)
-    model_count = models.PositiveIntegerField(default=0)
-    changes = models.JSONField(default=dict, blank=True, help_text="tool names: added, removed, changed")
-    checked_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "healthchecks"
-        ordering = ["-checked_at"]
-        indexes = [models.Index(fields=["server", "-checked_at"], name="healthcheck_newest")]
-
-    def __str__(self) -> str:
-        return f"{self.server_id} {self.health} {self.checked_at:%Y-%m-%d %H:%M}"
-
-
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def valid(self) -> "ConnectionQuerySet":
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
@@ -340,48 +293,3 @@ class Connection(models.Model):
         if chosen:
             return Policy(chosen)
         return Policy.AUTO if tool.is_read_only else Policy.ASK
-
-
-class SourceRecord(models.Model):
-    """What one catalogue says about a server, as it said it."""
-
-    server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="source_records")
-    source = models.CharField(max_length=32)
-    external_id = models.CharField(max_length=512)
-    version = models.CharField(max_length=255, blank=True)
-    data = models.JSONField(default=dict)
-    content_hash = models.CharField(max_length=64)
-    removed_at = models.DateTimeField(null=True, blank=True)
-    fetched_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "source_records"
-        constraints = [models.UniqueConstraint(fields=["source", "external_id"], name="one_record_per_source_and_id")]
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.external_id}"
-
-
-class ImportRun(models.Model):
-    """One reading of a catalogue: when, how it went, what it counted."""
-
-    class Status(models.TextChoices):
-        RUNNING = "running"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-
-    source = models.CharField(max_length=32)
-    status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING)
-    error = models.TextField(blank=True)
-    counts: Any = models.JSONField(default=dict, blank=True, help_text="created, updated, unchanged, removed, rejected")
-    rejected: Any = models.JSONField(default=list, blank=True, help_text="[{external_id, reason}], the first hundred")
-    started_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        db_table = "import_runs"
-        ordering = ["-started_at"]
-        indexes = [models.Index(fields=["source", "-started_at"], name="import_newest")]
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.status} {self.started_at:%Y-%m-%d %H:%M}"

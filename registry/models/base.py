@@ -1,0 +1,40 @@
+"""What the models share: words for health and policy, and what search reads."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Func
+
+EMBEDDING_DIMENSIONS = 384
+TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector of BM25 weights
+
+# Written by the database from `search_text` (functions of migration 0002), so that no writer can forget them.
+SEARCH_WORDS = Func(F("search_text"), function="search_words")
+BM25_WEIGHTS = Func(SEARCH_WORDS, function="bm25_weights")
+SEARCH_COLUMNS = ("search_text", "search_vector", "bm25", "embedding")
+
+
+class Health(models.TextChoices):
+    UNTESTED = "untested"
+    OK = "ok"
+    NEEDS_AUTH = "needs_auth"
+    WRONG_TRANSPORT = "wrong_transport"
+    NOT_MCP = "not_mcp"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    BLOCKED = "blocked"
+
+
+class Policy(models.TextChoices):
+    """May a tool run without asking? Ordered from the loosest to the strictest."""
+
+    AUTO = "auto"
+    ASK = "ask"
+    NEVER = "never"
+
+
+class LightManager(models.Manager[Any]):
+    """Rows without what only search reads: vectors would make every list ten times heavier."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        return super().get_queryset().defer(*SEARCH_COLUMNS)
