@@ -1,6 +1,8 @@
 """Child processes that do not outlive their parent: start one, stop one, sweep up what is left."""
 
 import ctypes
+import io
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,7 +13,9 @@ from contextlib import suppress
 import psutil
 
 PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
+OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # a child starts without our handlers of these
 # Loaded here, not after a fork, where taking the loader's lock could hang.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 
@@ -38,6 +42,47 @@ def bound_to_parent(signum: signal.Signals) -> Callable[[], None]:
             os._exit(1)
 
     return bind
+
+
+class Forked:
+    """A function running in a fork of this process, with what Popen offers of it. Only from a process of one thread.
+
+    What was imported before need not be imported again, and its memory is shared.
+    """
+
+    def __init__(self, name: str, work: Callable[[], object]) -> None:
+        reader, writer = os.pipe()
+        fork = multiprocessing.get_context("fork")
+        self._process = fork.Process(target=_run_forked, args=(name, work, writer, os.getpid()), name=name)
+        self._process.start()
+        os.close(writer)
+        assert self._process.pid is not None
+        self.pid: int = self._process.pid
+        self.stdout = open(reader, "rb", buffering=0)  # noqa: SIM115
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+
+def _run_forked(name: str, work: Callable[[], object], output: int, parent: int) -> None:
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    os.setpgid(0, 0)
+    for signum in OURS:
+        signal.signal(signum, signal.SIG_DFL)
+    for descriptor in (1, 2):
+        os.dup2(output, descriptor)
+    os.close(output)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
+    if _prctl is not None:
+        _prctl(PR_SET_NAME, name.encode(), 0, 0, 0)
+    work()
 
 
 def stop(process: subprocess.Popen[bytes], signals: Iterable[signal.Signals], patience_s: float) -> None:

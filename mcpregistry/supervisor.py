@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, Protocol
 
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
@@ -18,15 +19,25 @@ from honcho.printer import Message, Printer
 from mcpregistry import processes
 from mcpregistry.embedded import EmbeddedError
 
-Child = subprocess.Popen[bytes]
+
+class Child(Protocol):
+    """What subprocess.Popen and processes.Forked have in common. `stdout` is what it prints, where we show that."""
+
+    pid: int
+    stdout: Any
+
+    def poll(self) -> int | None: ...
+
+    def send_signal(self, signum: signal.Signals) -> None: ...
+
 
 TICK_S = 0.2
 STEADY_S = 60  # who ran this long before it died has not failed before
 LONGEST_BACK_OFF_S = 30
 BORROWED_CHECK_S = 2
 REAP_EVERY_S = 5
-PATIENCE_S = 6  # after the request to end
-FORCED_PATIENCE_S = 3
+PATIENCE_S = 5  # after the request to end
+FORCED_PATIENCE_S = 1.5
 OWN_NAME = "up"
 
 
@@ -37,7 +48,7 @@ class Program:
     name: str
     spawn: Callable[[], Child | None]
     answers: Callable[[], bool] = lambda: True
-    halt: Callable[[Child], None] | None = None  # a service that the others need, and how it is stopped after them
+    halt: Callable[[Any], None] | None = None  # a service that the others need, and how it is stopped after them
     process: Child | None = None
     failures: int = 0
     started_at: float = 0
@@ -65,7 +76,7 @@ class Program:
 def command(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Program:
     """A program of ours. It dies with us: what it works on is on disk, and who comes next takes it up."""
 
-    def spawn() -> Child:
+    def spawn() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             arguments,
             env=dict(environment),
@@ -77,6 +88,11 @@ def command(name: str, arguments: Sequence[str], environment: Mapping[str, str])
         )
 
     return Program(name, spawn)
+
+
+def forked(name: str, work: Callable[[], object]) -> Program:
+    """The same for a function, in a fork of this process."""
+    return Program(name, lambda: processes.Forked(name, work))
 
 
 @dataclass
@@ -93,7 +109,7 @@ class Supervisor:
         self.next_reap_at = 0.0
         self.muted = False
         processes.adopt_orphans()
-        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for signum in processes.OURS:
             signal.signal(signum, self._request_stop)
 
     def _request_stop(self, signum: int, frame: object) -> None:

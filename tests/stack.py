@@ -23,6 +23,7 @@ from tests.toys import ROOT
 
 READY_S = 150
 STOP_S = 30
+CACHES = ROOT / ".venv" / "caches"  # what `uvx` and `npx` fetch for the demo servers is fetched once
 SHARED_WITH_TESTS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY")
 
 
@@ -47,7 +48,8 @@ class Stack:
 
     def start(self) -> "subprocess.Popen[bytes]":
         inherited = {name: value for name, value in os.environ.items() if name not in SHARED_WITH_TESTS}
-        own = {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "WORKERS": "1", "IMPORT_ON_START": "0"}
+        caches = {"UV_CACHE_DIR": str(CACHES / "uv"), "NPM_CONFIG_CACHE": str(CACHES / "npm")}
+        own = caches | {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "WORKERS": "1", "IMPORT_ON_START": "0"}
         return subprocess.Popen(
             [sys.executable, "manage.py", "up"],
             cwd=ROOT,

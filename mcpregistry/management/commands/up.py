@@ -1,5 +1,6 @@
 """`make run`: everything the product needs, in one terminal, until Ctrl-C."""
 
+import importlib
 import os
 import secrets
 import socket
@@ -7,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +21,8 @@ from django.db import connections
 
 from mcpregistry import demo, embedded
 from mcpregistry.accounts import sign_in_path
-from mcpregistry.supervisor import Program, Supervisor, command
+from mcpregistry.supervisor import Program, Supervisor, command, forked
+from mcpregistry.workers import JOBS_OF_QUEUE
 from registry.models import ImportRun
 
 FIRST_CATALOGUE = "official"
@@ -38,13 +41,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started_at = time.monotonic()
-        host, port = os.environ.get("HOST") or "127.0.0.1", port_number()
+        host, port, workers = os.environ.get("HOST") or "127.0.0.1", port_number(), worker_count()
         check_port_is_free(host, port)
         supervisor = Supervisor()
         try:
             start_services(supervisor)
             secret = prepare()
-            start_programs(supervisor, host, port)
+            start_web(supervisor, host, port)
+            start_workers(supervisor, workers)
             if wait_until_ready(supervisor, address(host, port)):
                 self.stdout.write(welcome(address(host, port), secret, time.monotonic() - started_at))
                 supervisor.run()
@@ -130,43 +134,42 @@ def import_catalogue_once() -> None:
     queue.enqueue("registry.jobs.import_catalogue", source=FIRST_CATALOGUE, job_id="import-on-start")
 
 
-def start_programs(supervisor: Supervisor, host: str, port: int) -> None:
-    connections.close_all()
-    environment = os.environ | {
+def start_web(supervisor: Supervisor, host: str, port: int) -> None:
+    """A program of its own, because its settings differ from ours: it keeps database connections in a pool."""
+    web = [sys.executable, "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "mcpregistry.asgi:application"]
+    own = {
         "DATABASE_URL": settings.DATABASE_URL,
         "REDIS_URL": settings.REDIS_URL,
         "DATA_DIR": str(settings.DATA_DIR),
+        "DATABASE_POOL": str(WEB_DATABASE_POOL),
         "PYTHONUNBUFFERED": "1",
         "TQDM_DISABLE": "1",
     }
-    web = [
-        "-m",
-        "daphne",
-        "-v",
-        "0",
-        "-b",
-        host,
-        "-p",
-        str(port),
-        settings.ASGI_APPLICATION.replace(".application", ":application"),
-    ]
-    supervisor.add(command("web", [sys.executable, *web], environment | {"DATABASE_POOL": str(WEB_DATABASE_POOL)}))
-    for name, arguments in worker_commands().items():
-        supervisor.add(command(name, [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments], environment))
+    supervisor.add(command("web", web, os.environ | own))
 
 
-def worker_commands() -> dict[str, list[str]]:
+def start_workers(supervisor: Supervisor, count: int) -> None:
+    """Forks of ours, once their jobs are imported."""
+    os.environ["TQDM_DISABLE"] = "1"
+    for module in set(JOBS_OF_QUEUE.values()):
+        importlib.import_module(module)
+    connections.close_all()
+    for name, arguments in worker_commands(count).items():
+        supervisor.add(forked(name, partial(call_command, *arguments)))
+
+
+def worker_commands(count: int) -> dict[str, list[str]]:
     """Arguments of manage.py by the name of the process: one queue a worker."""
-    several = range(1, worker_count() + 1)
+    several = range(1, count + 1)
     workers = {f"{queue}-{number}": (queue, kind) for queue, kind in SEVERAL.items() for number in several}
     workers |= {"catalogue": ("catalogue", KEEPING)}
-    ttl = str(WORKER_TTL_S)
+    ttl = f"--worker-ttl={WORKER_TTL_S}"
     commands = {
-        name: ["rqworker", queue, "--worker-class", kind, "--worker-ttl", ttl, "--verbosity", "0"]
+        name: ["rqworker", queue, f"--worker-class={kind}", ttl, "--verbosity=0"]
         for name, (queue, kind) in workers.items()
     }
     if settings.RQ_CRON:
-        commands["cron"] = ["rqcron", "mcpregistry.cron", "--logging-level", "WARNING"]
+        commands["cron"] = ["rqcron", "mcpregistry.cron", "--logging-level=WARNING"]
     return commands
 
 
