@@ -44,7 +44,8 @@ def test_every_page_asks_a_stranger_to_sign_in(client: Client, path: str) -> Non
 def test_every_empty_page_says_what_to_do(web: Client, path: str) -> None:
     html = page(web, path)
     assert "</h1>" in html
-    assert any(words in html for words in ("No ", "Nothing has run yet", "Most servers are in a catalogue", "Try one of"))
+    advice = ("No ", "Nothing has run yet", "Most servers are in a catalogue", "Try one of")
+    assert any(words in html for words in advice)
 
 
 def test_pages_hold_no_inline_script_style_or_handler(web: Client, server: Server) -> None:
