@@ -274,5 +274,7 @@ def error_of(plan: Plan, rows: Mapping[str, ToolRun]) -> dict[str, Any] | None:
         return None
     error = failed.error or {"code": "cancelled", "message": "It was stopped."}
     advice = ADVICE.get(error["code"], RETRY)
-    message = f"Step {failed.step} ({failed.server_slug}.{failed.tool}): {error['message']} {advice}".strip()
+    reason = error["message"].rstrip()
+    ended = reason if reason.endswith((".", "!", "?", "…")) else f"{reason}."
+    message = f"Step {failed.step} ({failed.server_slug}.{failed.tool}): {ended} {advice}".strip()
     return {"code": error["code"], "message": message, "step": failed.step}
