@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.mcpregistry.test_embedded import holder
 from tests.stack import Stack, stack_data_dir
 
 pytestmark = pytest.mark.timeout(300)
@@ -136,6 +137,20 @@ def test_what_dies_is_started_again(stack: Stack, victim: str) -> None:
         assert time.monotonic() < deadline, stack.output
         time.sleep(0.1)
     assert one_named(stack, victim).pid != dead.pid
+
+
+def test_services_borrowed_from_another_command_are_replaced_when_it_ends(
+    start: Callable[..., Stack], data_dir: Path
+) -> None:
+    other = holder(data_dir)
+    running = start()
+    assert not any(each.name() == "postgres" for each in family(running))
+    other.communicate(timeout=30)
+    running.wait_for("postgres ended (whoever ran it stopped it)")
+    deadline = time.monotonic() + 60
+    while not (healthy(running) and any(each.name() == "postgres" for each in family(running))):
+        assert time.monotonic() < deadline, running.output
+        time.sleep(0.1)
 
 
 def healthy(stack: Stack) -> bool:
