@@ -196,7 +196,7 @@ class Driver:
         connection = toolbox.connections.get(tool.server_id) if tool else None
         if tool is None or connection is None or not connection.allows(tool.name) or not tool.enabled:
             raise StepFailed("not_authorised", f"{step.server}.{step.tool} is not authorised any more.")
-        if tool.quarantined:
+        if toolbox.change(tool):
             raise StepFailed("changed_tool", f"{step.server}.{step.tool} changed; look at it on its server's page.")
         policies = {connection.policy_for(tool), step.approval, self.run.approval}
         if Policy.NEVER in policies:

@@ -35,6 +35,7 @@ class ForkingWorker(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         processes.die_with_parent(signal.SIGKILL)
+        os.nice(job.meta.get("nice", 0))
         if os.getppid() == self.pid:
             super().main_work_horse(job, queue)
         os._exit(1)

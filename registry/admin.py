@@ -6,8 +6,19 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from registry.models import SEARCH_COLUMNS, Connection, HealthCheck, ImportRun, Server, SourceRecord, Tool
+from registry.models import (
+    SEARCH_COLUMNS,
+    Acceptance,
+    Connection,
+    Definition,
+    HealthCheck,
+    ImportRun,
+    Server,
+    SourceRecord,
+    Tool,
+)
 from registry.search.indexing import describe
+from registry.services.acceptance import accept_for_everybody
 from registry.services.embedding import embed_on_commit
 from registry.services.probing import probe_on_commit
 
@@ -48,7 +59,8 @@ class ServerAdmin(admin.ModelAdmin):
     exclude = ["env", "content_hash"]
     readonly_fields = [
         "id", "source", "external_id", "env_names", "env_schema", "tool_count", "model_count", "health",
-        "health_detail", "latency_ms", "last_healthcheck", "last_ok_at", "tools_synced_at", "toolset_hash",
+        "health_detail", "latency_ms", "last_healthcheck", "last_ok_at", "next_probe_at", "probe_failures",
+        "tools_synced_at", "toolset_hash",
         "created_at", "updated_at",
     ]  # fmt: skip
     actions = ["test_connections", "verify", "deprecate"]
@@ -99,7 +111,7 @@ class ToolAdmin(OfServer, admin.ModelAdmin):
         "server", "name", "title", "description", "input_schema", "output_schema", "annotations", "schema_hash",
         "content_hash", "first_seen", "last_changed", "removed_at",
     ]  # fmt: skip
-    actions = ["enable", "disable", "accept"]
+    actions = ["enable", "disable", "accept", "hold"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -112,14 +124,20 @@ class ToolAdmin(OfServer, admin.ModelAdmin):
     def disable(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
         self.message_user(request, f"{tools.update(enabled=False)} tools are disabled.", messages.SUCCESS)
 
-    @admin.action(description="Accept the new definitions of the selected tools")
+    @admin.action(description="Accept the selected tools as they are now, for everybody who authorised them")
     def accept(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
-        self.message_user(request, f"{tools.update(quarantined=False)} tools are accepted.", messages.SUCCESS)
+        count = accept_for_everybody(tools=tools)
+        self.message_user(request, f"{count} tools are accepted.", messages.SUCCESS)
+
+    @admin.action(description="Hold back the selected tools: no plan may call them, whatever users accepted")
+    def hold(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.message_user(request, f"{tools.update(quarantined=True)} tools are held back.", messages.SUCCESS)
 
 
 @admin.register(HealthCheck)
 class HealthCheckAdmin(OfServer, RecordAdmin):
-    list_display = ["checked_at", "server", "health", "latency_ms", "tool_count", "protocol_version"]
+    list_display = ["checked_at", "server", "health", "latency_ms", "tool_count", "protocol_version", "user"]
+    list_select_related = ["user"]
     list_filter = ["health", "protocol_version"]
     search_fields = ["^server__slug", "detail"]
     date_hierarchy = "checked_at"
@@ -129,8 +147,11 @@ class HealthCheckAdmin(OfServer, RecordAdmin):
 class ConnectionAdmin(OfServer, RecordAdmin):
     """What users authorised; the credentials are neither shown nor editable here."""
 
-    list_display = ["user", "server", "all_tools", "approval_default", "has_credentials", "expires_at", "updated_at"]
-    list_filter = ["all_tools", "approval_default"]
+    list_display = [
+        "user", "server", "all_tools", "approval_default", "has_credentials", "health", "checked_at", "expires_at",
+        "updated_at",
+    ]  # fmt: skip
+    list_filter = ["all_tools", "approval_default", "health"]
     search_fields = ["^user__username", "^server__slug"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -139,6 +160,27 @@ class ConnectionAdmin(OfServer, RecordAdmin):
     @admin.display(boolean=True, description="credentials")
     def has_credentials(self, connection: Connection) -> bool:
         return bool(connection.credentials_encrypted)
+
+
+@admin.register(Acceptance)
+class AcceptanceAdmin(RecordAdmin):
+    """Which definitions users accepted; deleting one puts the tool into quarantine for its user."""
+
+    list_display = ["name", "connection", "definition_id", "accepted_at"]
+    list_select_related = ["connection__user", "connection__server"]
+    search_fields = ["^name", "^connection__server__slug"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer(*[f"connection__server__{name}" for name in SEARCH_COLUMNS])
+
+
+@admin.register(Definition)
+class DefinitionAdmin(RecordAdmin):
+    """Tools as somebody accepted them once; those that are still accepted cannot be deleted."""
+
+    list_display = ["schema_hash", "title", "kept_at"]
+    search_fields = ["^schema_hash"]
+    date_hierarchy = "kept_at"
 
 
 @admin.register(SourceRecord)

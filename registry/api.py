@@ -22,6 +22,7 @@ from registry.models import Connection, Health, Server, ServerQuerySet, Tool
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
+    AcceptInput,
     ConnectionInput,
     ConnectionSerializer,
     HealthCheckSerializer,
@@ -152,9 +153,25 @@ class ServerTools(generics.GenericAPIView):
         found = visible_server(request.user, server)
         assert self.paginator is not None
         self.paginator.ordering = ("name", "id")  # type: ignore[attr-defined]
-        tools = self.paginate_queryset(Tool.objects.present().filter(server=found))
+        tools = self.paginate_queryset(Tool.objects.present().filter(server=found).with_acceptance_of(request.user))
         context = {"connection": connection_of(request.user, found)}
         return self.get_paginated_response(ToolSerializer(tools, many=True, context=context).data)
+
+
+class ToolAccept(APIView):
+    @extend_schema(request=AcceptInput, responses=ToolSerializer)
+    def post(self, request: Request, server: str, tool: str) -> Response:
+        """Accept a tool as it is defined now, for yourself."""
+        found = visible_server(request.user, server)
+        wanted = validated(AcceptInput(data=request.data))
+        try:
+            services.accept_tools(user=caller(request), server=found, seen={tool: wanted.get("schema_hash")})
+        except services.UnknownTools as unknown:
+            raise NotFound(str(unknown)) from unknown
+        except (services.NotConnected, services.ChangedAgain) as refused:
+            raise Conflict(str(refused)) from refused
+        accepted = Tool.objects.filter(server=found, name=tool).with_acceptance_of(request.user).get()
+        return Response(ToolSerializer(accepted, context={"connection": connection_of(request.user, found)}).data)
 
 
 class ServerConnection(APIView):

@@ -15,10 +15,10 @@ from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 
 from registry.commands import MayNotStart, check_start
-from registry.models import HealthCheck, Server
+from registry.models import HealthCheck, HealthCheckQuerySet, Server
+from registry.probers import is_private
+from registry.services.probing import ASKED, PROBE_JOB, QUEUE
 
-QUEUE = "probes"
-PROBE_JOB = "registry.jobs.probe_server"
 WAIT_S = 100.0
 JOB_TIMEOUT_S = 98  # the worker's hard limit: whoever waits still hears of it
 GRACE_S = 5
@@ -50,7 +50,7 @@ async def check_now(server: Server, user: User) -> HealthCheck:
     await layer.group_add(group, channel)
     try:
         since = await sync_to_async(_enqueue)(server, user, group)
-        return await _wait(layer, channel, server, group, since)
+        return await _wait(layer, channel, group, await sync_to_async(_answers)(server, user, since))
     finally:
         await layer.group_discard(group, channel)
 
@@ -72,6 +72,7 @@ def _enqueue(server: Server, user: User, group: str) -> datetime:
             result_ttl=0,
             failure_ttl=1,
             ttl=int(WAIT_S),
+            at_front=True,  # batches of scheduled tests make way
         )
     except DuplicateJobError:
         return _asked_at(group, queue) or now - timedelta(seconds=GRACE_S)  # the one that has ended this moment
@@ -96,10 +97,16 @@ def _forget_dead(group: str, queue: Queue) -> None:
 
 
 def _job_id(group: str) -> str:
-    return group.replace(".", "-")
+    return ASKED + group.removeprefix("probe.").replace(".", "-")
 
 
-async def _wait(layer: Any, channel: str, server: Server, group: str, since: datetime) -> HealthCheck:
+def _answers(server: Server, user: User, since: datetime) -> HealthCheckQuerySet:
+    """The checks that answer this user: their own where their credentials are, else what everybody sees."""
+    tested_as = user if is_private(server, user) else None
+    return HealthCheck.objects.filter(server=server, user=tested_as, checked_at__gte=since).order_by("-checked_at")
+
+
+async def _wait(layer: Any, channel: str, group: str, answers: HealthCheckQuerySet) -> HealthCheck:
     loop = asyncio.get_running_loop()
     began = loop.time()
     is_over = False
@@ -107,7 +114,7 @@ async def _wait(layer: Any, channel: str, server: Server, group: str, since: dat
         told = await _told(layer, channel, LOOK_S)
         waited_s = loop.time() - began
         is_over = waited_s > WAIT_S or (waited_s > PICKUP_S and await sync_to_async(_is_stranded)(group))
-        if check := await (HealthCheck.objects.filter(pk=told).afirst() if told else _newest(server, since)):
+        if check := await (HealthCheck.objects.filter(pk=told) if told else answers).afirst():
             return check
     raise WorkerUnavailable
 
@@ -119,10 +126,6 @@ async def _told(layer: Any, channel: str, timeout_s: float) -> int | None:
     except TimeoutError:
         return None
     return message["check_id"]
-
-
-async def _newest(server: Server, since: datetime) -> HealthCheck | None:
-    return await HealthCheck.objects.filter(server=server, checked_at__gte=since).order_by("-checked_at").afirst()
 
 
 def _is_stranded(group: str) -> bool:

@@ -11,43 +11,48 @@ from django.contrib.auth.models import User
 from rq.timeouts import JobTimeoutException
 
 from registry.catalogues import read_catalogue
-from registry.commands import MayNotStart, check_start
-from registry.credentials import CredentialsLost, credentials_for
 from registry.importers import IMPORTERS
 from registry.importers.base import ImportOptions
 from registry.models import Health, Server
+from registry.probers import Prober, prober_for
 from registry.probes import ProbeOutcome, probe
 from registry.search.indexing import embed_missing
 from registry.services import record_probe
+from registry.services.batches import probe_side_by_side
+from registry.services.probing import enqueue_due
 
 logger = logging.getLogger(__name__)
 
 
 def probe_server(server_id: str, user_id: int | None = None, reply_channel: str | None = None) -> None:
-    """Test a server's connection as this user would (None: without credentials), record what was found, and tell
-    the group `reply_channel`: `{"type": "probe.done", "check_id"}`, None when the server is gone."""
-    server = Server.objects.filter(pk=server_id).first()
+    """Test a server's connection as this user would (None: as its owner), record what was found, and tell the group
+    `reply_channel`: `{"type": "probe.done", "check_id"}`, None when the server is gone."""
+    server = Server.objects.filter(pk=server_id).select_related("owner").first()
     check_id = None
     if server is not None:
-        user = User.objects.filter(pk=user_id).first() if user_id is not None else None
-        check_id = record_probe(server=server, outcome=_probe_as(user, server)).pk
+        prober = prober_for(server, User.objects.filter(pk=user_id).first() if user_id is not None else None)
+        outcome = prober.refused or _probe(server, prober)
+        check_id = record_probe(server=server, outcome=outcome, user=prober.private_to).pk
     if reply_channel:
         message = {"type": "probe.done", "check_id": check_id}
         async_to_sync(get_channel_layer().group_send)(reply_channel, message)
 
 
-def _probe_as(user: User | None, server: Server) -> ProbeOutcome:
+def _probe(server: Server, prober: Prober) -> ProbeOutcome:
     try:
-        check_start(user, server)
-        credentials = credentials_for(user, server)
-    except CredentialsLost as lost:
-        return ProbeOutcome(Health.NEEDS_AUTH, str(lost))
-    except MayNotStart as refused:
-        return ProbeOutcome(Health.UNTESTED, refused.message)
-    try:
-        return asyncio.run(probe(server, credentials))
+        return asyncio.run(probe(server, prober.credentials))
     except JobTimeoutException:
         return ProbeOutcome(Health.TIMEOUT, "The test was stopped: the server kept the worker busy beyond its time.")
+
+
+def schedule_probes() -> int:
+    """Enqueue tests of the servers that are due, as far as the queue has room. How many?"""
+    return enqueue_due()
+
+
+def probe_batch(server_ids: list[str]) -> None:
+    """Test servers that were claimed, side by side, and make way as soon as somebody waits for a test of their own."""
+    probe_side_by_side(server_ids)
 
 
 def embed_tools() -> dict[str, int]:

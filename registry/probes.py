@@ -44,9 +44,10 @@ class ProbeOutcome:
     introspection: Introspection | None = None
 
 
-async def probe(server: Server, credentials: Mapping[str, str]) -> ProbeOutcome:
-    """Never raises for what a server does."""
-    outcome = await _attempt(server, credentials, PROBE_TIMEOUT_S.get(server.transport, HTTP_PROBE_TIMEOUT_S))
+async def probe(server: Server, credentials: Mapping[str, str], timeout_s: float | None = None) -> ProbeOutcome:
+    """Never raises for what a server does. `timeout_s` is for those that are not started first."""
+    usual_s = PROBE_TIMEOUT_S.get(server.transport)
+    outcome = await _attempt(server, credentials, usual_s or timeout_s or HTTP_PROBE_TIMEOUT_S)
     if outcome.health == Health.NOT_MCP and server.transport in HTTP_TRANSPORTS:
         return await _with_other_transport(server, credentials, outcome)
     return outcome

@@ -37,9 +37,10 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
 
 
 class ToolSerializer(serializers.ModelSerializer[Tool]):
-    """Pass the caller's connection as context `connection` (None: not connected)."""
+    """Pass the caller's connection as context `connection` (None: not connected), and tools with their acceptance."""
 
     policy = serializers.SerializerMethodField()
+    quarantined = serializers.SerializerMethodField()
 
     class Meta:
         model = Tool
@@ -53,6 +54,10 @@ class ToolSerializer(serializers.ModelSerializer[Tool]):
         """auto, ask or never."""
         connection = self.context.get("connection") or Connection()
         return connection.policy_for(tool).value
+
+    def get_quarantined(self, tool: Tool) -> bool:
+        """Not to be called as it is: new or changed since the caller authorised it, or held back for everybody."""
+        return tool.change_for(self.context.get("connection")) != Tool.Change.NONE
 
 
 class HealthCheckSerializer(serializers.ModelSerializer[HealthCheck]):
@@ -76,7 +81,10 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
 
     class Meta:
         model = Connection
-        fields = ["tools", "approval", "credential_names", "expires_at", "created_at", "updated_at"]
+        fields = [
+            "tools", "approval", "credential_names", "expires_at", "created_at", "updated_at", "health",
+            "health_detail", "latency_ms", "checked_at",
+        ]  # fmt: skip
         read_only_fields = fields
 
     def get_tools(self, connection: Connection) -> str | list[str]:
@@ -158,6 +166,12 @@ class ApprovalInput(serializers.Serializer[Any]):
 
 
 @extend_schema_field({"oneOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
+class AcceptInput(serializers.Serializer[Any]):
+    schema_hash = serializers.CharField(
+        required=False, max_length=64, help_text="of the definition that was looked at; another one is refused"
+    )
+
+
 class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
     """`"all"` or a list of tool names."""
 

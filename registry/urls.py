@@ -8,6 +8,7 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/tools/search", search_api.ToolSearchView.as_view(), name="api_tool_search"),
     path("registry/<str:server>", api.ServerDetail.as_view(), name="api_server"),
     path("registry/<str:server>/tools", api.ServerTools.as_view(), name="api_server_tools"),
+    path("registry/<str:server>/tools/<path:tool>/accept", api.ToolAccept.as_view(), name="api_tool_accept"),
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
 ]

@@ -36,7 +36,8 @@ class Toolbox:
         named = Q(slug__in=wanted) | Q(pk__in=[name for name in wanted if _is_uuid(name)])
         servers = list(Server.objects.visible_to(user).filter(named))
         names = {step.tool for step in steps}
-        tools = Tool.objects.present().filter(server__in=servers, name__in=names).select_related("server")
+        tools = Tool.objects.present().filter(server__in=servers, name__in=names).with_acceptance_of(user)
+        tools = tools.select_related("server")
         connections = Connection.objects.valid().filter(user=user, server__in=servers)
         return cls(
             {str(key): server for server in servers for key in (server.slug, server.pk)},
@@ -47,6 +48,10 @@ class Toolbox:
     def tool(self, step: Step) -> Tool | None:
         server = self.servers.get(step.server)
         return self.tools.get((server.pk, step.tool)) if server else None
+
+    def change(self, tool: Tool) -> Tool.Change:
+        """What the user has not accepted about a tool of this toolbox."""
+        return tool.change_for(self.connections.get(tool.server_id))
 
     def names(self, server: Server) -> list[str]:
         """Of the server's tools: asked for only on the way to a refusal, once for all servers."""
@@ -90,7 +95,7 @@ def _step_problems(plan: Plan, step: Step, toolbox: Toolbox, hashes: Mapping[str
         yield _unknown_tool(step, toolbox.names(server))
         return
     yield from _permission_problems(step, tool, toolbox.connections.get(server.pk))
-    yield from _definition_problems(step, tool, hashes)
+    yield from _definition_problems(step, tool, toolbox.change(tool), hashes)
     yield from _argument_problems(plan, step, tool, toolbox)
 
 
@@ -110,12 +115,18 @@ def _permission_problems(step: Step, tool: Tool, connection: Connection | None) 
         yield Problem(path, "forbidden_by_policy", f"The approval policy for {name} is “never”.")
 
 
-def _definition_problems(step: Step, tool: Tool, hashes: Mapping[str, str]) -> Iterator[Problem]:
+CHANGES = {
+    Tool.Change.NEW: "is new since you authorised the server; look at it on the server's page and accept it.",
+    Tool.Change.CHANGED: "changed after you accepted it; look at the change on the server's page and accept it.",
+    Tool.Change.HELD: "is held back by whoever looks after the registry, as it is defined now.",
+}
+
+
+def _definition_problems(step: Step, tool: Tool, change: Tool.Change, hashes: Mapping[str, str]) -> Iterator[Problem]:
     path, name = f"{step.path}/tool", f"{tool.server.slug}/{tool.name}"
     saved = hashes.get(name)
-    if tool.quarantined:
-        message = f"{name} changed after it was authorised; look at the change on the server's page and accept it."
-        yield Problem(path, "changed_tool", message)
+    if change:
+        yield Problem(path, "changed_tool", f"{name} {CHANGES[change]}")
     elif saved is not None and saved != tool.schema_hash:
         message = f"{name} changed since this template was saved; look at it and save the template again."
         yield Problem(path, "changed_tool", message)

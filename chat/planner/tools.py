@@ -22,7 +22,7 @@ REACHABLE = (Health.OK, Health.UNTESTED)
 def tools_for(question: str, *, user: User, history: Sequence[Turn]) -> list[Tool]:
     """The tools that fit best among those this user authorised on servers that work, the best first: small models
     lean to what they read first. Each has its server."""
-    allowed = Tool.objects.authorised_by(user).filter(server__health__in=REACHABLE)
+    allowed = Tool.objects.authorised_by(user).reachable_by(user, REACHABLE)
     few = list(allowed.select_related("server").order_by("server__slug", "name")[: SHOWN_TOOLS + 1])
     if len(few) > SHOWN_TOOLS:
         found = _found(_queries(question, history), allowed)

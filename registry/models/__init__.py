@@ -10,8 +10,16 @@ from registry.models.base import (
     LightManager,
     Policy,
 )
-from registry.models.observed import HealthCheck, ImportRun, SourceRecord
-from registry.models.servers import Connection, ConnectionQuerySet, Server, ServerQuerySet, Tool, ToolQuerySet
+from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet, ImportRun, SourceRecord
+from registry.models.servers import (
+    Acceptance,
+    Connection,
+    ConnectionQuerySet,
+    Server,
+    ServerQuerySet,
+    Tool,
+    ToolQuerySet,
+)
 
 __all__ = [
     "BM25_WEIGHTS",
@@ -19,10 +27,13 @@ __all__ = [
     "SEARCH_COLUMNS",
     "SEARCH_WORDS",
     "TERM_SPACE",
+    "Acceptance",
     "Connection",
     "ConnectionQuerySet",
+    "Definition",
     "Health",
     "HealthCheck",
+    "HealthCheckQuerySet",
     "ImportRun",
     "LightManager",
     "Policy",

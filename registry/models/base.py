@@ -1,9 +1,12 @@
 """What the models share: words for health and policy, and what search reads."""
 
+import random
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
 from django.db.models import F, Func
+from django.utils import timezone
 
 EMBEDDING_DIMENSIONS = 384
 TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector of BM25 weights
@@ -12,6 +15,14 @@ TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector 
 SEARCH_WORDS = Func(F("search_text"), function="search_words")
 BM25_WEIGHTS = Func(SEARCH_WORDS, function="bm25_weights")
 SEARCH_COLUMNS = ("search_text", "search_vector", "bm25", "embedding")
+
+
+FIRST_PROBES_OVER = timedelta(hours=6)
+
+
+def first_probe_at() -> datetime:
+    """Some time in the hours after a server became known: a catalogue of thousands is not tested all at once."""
+    return timezone.now() + random.random() * FIRST_PROBES_OVER
 
 
 class Health(models.TextChoices):

@@ -1,6 +1,7 @@
 """Which servers and tools exist, and what users authorised of them."""
 
 import uuid
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -8,8 +9,8 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models import F, Q, Subquery
+from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 from pgvector.django import HnswIndex, SparseVectorField, VectorField
 
@@ -21,8 +22,9 @@ from registry.models.base import (
     Health,
     LightManager,
     Policy,
+    first_probe_at,
 )
-from registry.models.observed import SourceRecord
+from registry.models.observed import Definition, SourceRecord
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -39,6 +41,12 @@ class ServerQuerySet(models.QuerySet["Server"]):
         if user.pk is not None:
             seen |= Q(owner_id=user.pk)
         return self.filter(seen).exclude(status=Server.Status.DELETED)
+
+    def due(self, transports: Iterable[str]) -> "ServerQuerySet":
+        """Those to test again now. A command is started unasked only where somebody connected it."""
+        connected = models.Exists(Connection.objects.granting().filter(server=models.OuterRef("pk")))
+        unasked = self.filter(~Q(transport=Server.Transport.STDIO) | connected, transport__in=transports)
+        return unasked.filter(next_probe_at__lte=timezone.now()).exclude(status=Server.Status.DELETED)
 
     def owned_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         return self.filter(owner_id=user.pk)
@@ -128,6 +136,8 @@ class Server(models.Model):
     last_ok_at = models.DateTimeField(null=True, blank=True)
     tools_synced_at = models.DateTimeField(null=True, blank=True)
     toolset_hash = models.CharField(max_length=64, blank=True)
+    next_probe_at = models.DateTimeField(default=first_probe_at, db_index=True)
+    probe_failures = models.PositiveSmallIntegerField(default=0, help_text="tests since it last answered")
     verified = models.BooleanField(default=False)
     visibility = models.CharField(max_length=8, choices=Visibility, default=Visibility.PRIVATE)
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
@@ -178,30 +188,61 @@ class Server(models.Model):
         return f"/servers/{self.slug}"
 
 
+def _acceptances_of(user: "User | AnonymousUser") -> "models.QuerySet[Acceptance]":
+    """Of the tool of an outer query, by name."""
+    return Acceptance.objects.filter(
+        connection__in=Connection.objects.valid().filter(Q(user_id=user.pk)).values("pk"),
+        connection__server_id=models.OuterRef("server_id"),
+        name=models.OuterRef("name"),
+    )
+
+
 class ToolQuerySet(models.QuerySet["Tool"]):
     def present(self) -> "ToolQuerySet":
         """Tools the server had when last seen."""
         return self.filter(removed_at=None)
 
     def usable(self) -> "ToolQuerySet":
-        """Tools a plan may call: present, enabled by their curator, and not changed behind the user's back."""
+        """Tools that no curator withholds from plans, and that are present."""
         return self.present().filter(enabled=True, quarantined=False)
 
     def authorised_by(self, user: "User | AnonymousUser") -> "ToolQuerySet":
-        """Usable tools of the servers this user connected, as far as the connection allows them."""
-        connections = Connection.objects.valid().filter(
-            Q(all_tools=True) | Q(tools__contains=[models.OuterRef("name")]),
-            Q(user_id=user.pk),
-            server_id=models.OuterRef("server_id"),
-        )
+        """Usable tools of the servers this user connected, as far as the connection allows them, each exactly as
+        the user accepted it: narrowing a connection takes its acceptances along, so that they say it all."""
+        accepted = _acceptances_of(user).filter(definition_id=models.OuterRef("schema_hash"))
         visible = Server.objects.visible_to(user).values("pk")
-        return self.usable().filter(models.Exists(connections), server__in=visible)
+        return self.usable().filter(models.Exists(accepted), server__in=visible)
+
+    def reachable_by(self, user: "User | AnonymousUser", among: Sequence[str]) -> "ToolQuerySet":
+        """Tools of servers whose health is one of `among` as this user sees it (`Connection.speaks_for`)."""
+        server = Server.objects.filter(pk=models.OuterRef("server_id"))
+        own = Connection.objects.filter(Q(user_id=user.pk), server_id=models.OuterRef("server_id"))
+        health = Subquery(server.values("health")[:1])
+        speaks = (
+            Q(health=Health.NEEDS_AUTH)
+            | Q(checked_at__gte=F("server__last_healthcheck"))
+            | Q(server__health__in=[Health.NEEDS_AUTH, Health.UNTESTED])
+        )
+        own_health = own.exclude(health=Health.UNTESTED).filter(speaks).values("health")[:1]
+        return self.alias(health_seen=Coalesce(Subquery(own_health), health)).filter(health_seen__in=among)
+
+    def with_acceptance_of(self, user: "User | AnonymousUser") -> "ToolQuerySet":
+        """Annotate `accepted_hash`: the definition this user accepted, None for none (see `Tool.change_for`)."""
+        return self.annotate(accepted_hash=Subquery(_acceptances_of(user).values("definition_id")[:1]))
 
     def without_embedding(self) -> "ToolQuerySet":
         return self.present().filter(embedding=None)
 
 
 class Tool(models.Model):
+    class Change(models.TextChoices):
+        """Why a tool that is authorised may not be called as it is now."""
+
+        NONE = "", "none"
+        NEW = "new"
+        CHANGED = "changed"
+        HELD = "held"
+
     server = models.ForeignKey(Server, on_delete=models.CASCADE, related_name="tools")
     name = models.CharField(max_length=512)
     title = models.CharField(max_length=512, blank=True)
@@ -222,10 +263,12 @@ class Tool(models.Model):
         expression=BM25_WEIGHTS, output_field=SparseVectorField(dimensions=TERM_SPACE), db_persist=True
     )
     enabled = models.BooleanField(default=True)
-    quarantined = models.BooleanField(default=False, help_text="definition changed after somebody authorised it")
+    quarantined = models.BooleanField(default=False, help_text="a curator holds its definition back from everybody")
     first_seen = models.DateTimeField(default=timezone.now)
     last_changed = models.DateTimeField(default=timezone.now)
     removed_at = models.DateTimeField(null=True, blank=True)
+
+    accepted_hash: str | None = None  # annotated by `with_acceptance_of`
 
     objects = LightManager.from_queryset(ToolQuerySet)()
 
@@ -251,6 +294,14 @@ class Tool(models.Model):
     def is_read_only(self) -> bool:
         return self.annotations.get("readOnlyHint") is True
 
+    def change_for(self, connection: "Connection | None") -> "Tool.Change":
+        """What the connection's user has not accepted about it. Of a tool loaded `with_acceptance_of` that user."""
+        if self.quarantined:
+            return Tool.Change.HELD
+        if connection is None or not connection.allows(self.name) or self.accepted_hash == self.schema_hash:
+            return Tool.Change.NONE
+        return Tool.Change.NEW if self.accepted_hash is None else Tool.Change.CHANGED
+
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def valid(self) -> "ConnectionQuerySet":
@@ -272,6 +323,12 @@ class Connection(models.Model):
     approval_tools = models.JSONField(default=dict, blank=True, help_text="tool name → policy")
     credentials_encrypted = models.BinaryField(default=b"", editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
+    health = models.CharField(
+        max_length=16, choices=Health, default=Health.UNTESTED, help_text="with the user's own credentials"
+    )
+    health_detail = models.TextField(blank=True)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -293,3 +350,33 @@ class Connection(models.Model):
         if chosen:
             return Policy(chosen)
         return Policy.AUTO if tool.is_read_only else Policy.ASK
+
+    @property
+    def is_valid(self) -> bool:
+        return self.expires_at is None or self.expires_at > timezone.now()
+
+    def speaks_for(self, server: Server) -> bool:
+        """Does the test with the user's own credentials say more than the server's health? It does when it is the
+        newer one, when the server told others only to sign in, and when it refused exactly these credentials."""
+        if self.checked_at is None or self.health == Health.UNTESTED:
+            return False
+        is_newer = server.last_healthcheck is None or self.checked_at >= server.last_healthcheck
+        return is_newer or Health.NEEDS_AUTH in (self.health, server.health) or server.health == Health.UNTESTED
+
+
+class Acceptance(models.Model):
+    """The definition of a tool that a connection's user accepted. Another one may not be called."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="acceptances")
+    name = models.CharField(max_length=512)
+    definition = models.ForeignKey(
+        Definition, on_delete=models.PROTECT, db_column="schema_hash", related_name="acceptances"
+    )
+    accepted_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "accepted_tools"
+        constraints = [models.UniqueConstraint(fields=["connection", "name"], name="one_acceptance_per_tool")]
+
+    def __str__(self) -> str:
+        return f"{self.connection_id}: {self.name}"

@@ -1,7 +1,9 @@
 """What can be done to servers, connections and what is known of them. Every verb owns its transaction."""
 
 from registry.commands import MayNotStart
-from registry.services.connections import UnknownTools, authorise, keep_credentials, revoke
+from registry.services.acceptance import ChangedAgain, NotConnected, accept_for_everybody, accept_tools
+from registry.services.connections import authorise, keep_credentials, revoke
+from registry.services.errors import UnknownTools
 from registry.services.recording import record_probe
 from registry.services.servers import (
     AddressRefused,
@@ -14,10 +16,14 @@ from registry.services.servers import (
 
 __all__ = [
     "AddressRefused",
+    "ChangedAgain",
     "DuplicateServer",
     "MayNotStart",
+    "NotConnected",
     "ServerFields",
     "UnknownTools",
+    "accept_for_everybody",
+    "accept_tools",
     "add_server",
     "authorise",
     "delete_server",

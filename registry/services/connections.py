@@ -1,6 +1,6 @@
 """What a user authorises on a server, and the credentials that go with it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,16 +9,10 @@ from django.db import transaction
 
 from registry.commands import check_start, check_variables
 from registry.credentials import decrypt, encrypt
-from registry.models import Connection, Server, Tool
-
-
-class UnknownTools(Exception):
-    """Names that are no tools of the server."""
-
-    def __init__(self, names: Sequence[str], field: str) -> None:
-        super().__init__(f"The server has no tool called {', '.join(names[:5])}.")
-        self.names = list(names)
-        self.field = field
+from registry.models import Connection, Health, Server, Tool
+from registry.schedule import probe_soon
+from registry.services.acceptance import accept_granted
+from registry.services.errors import UnknownTools
 
 
 def authorise(
@@ -32,6 +26,7 @@ def authorise(
 ) -> Connection:
     """Let this user's plans use all tools (None or "all") or the named ones. `approval` is
     `{"default": policy, "tools": {name: policy}}`; credentials that are not given stay as they are.
+    What is authorised anew is accepted as it is defined now; what was before and changed stays in quarantine.
     Raises UnknownTools or MayNotStart."""
     check_start(user, server)
     check_variables(user, server, credentials or ())
@@ -42,14 +37,17 @@ def authorise(
     _check_names(server, list(policies), "approval")
     with transaction.atomic():
         connection = _locked(user, server)
+        was_allowed = _allowing(connection)
         connection.all_tools = tools is None or tools == "all"
         connection.tools = named
         connection.approval_default = approval.get("default") or ""
         connection.approval_tools = policies
         connection.expires_at = expires_at
         if credentials is not None:
-            connection.credentials_encrypted = encrypt(credentials)
+            _take_credentials(connection, credentials)
         connection.save()
+        accept_granted(connection, was_allowed)
+        probe_soon(server)
     return connection
 
 
@@ -61,7 +59,7 @@ def keep_credentials(*, user: User, server: Server, credentials: Mapping[str, st
     with transaction.atomic():
         connection = _locked(user, server)
         known = decrypt(connection.credentials_encrypted)
-        connection.credentials_encrypted = encrypt(known | dict(credentials))
+        _take_credentials(connection, known | dict(credentials))
         connection.save()
 
 
@@ -74,6 +72,22 @@ def revoke(*, user: User, server: Server) -> bool:
 def _locked(user: User, server: Server) -> Connection:
     Connection.objects.get_or_create(user=user, server=server, defaults={"all_tools": False})
     return Connection.objects.select_for_update().get(user=user, server=server)
+
+
+def _allowing(connection: Connection) -> Callable[[str], bool]:
+    """What the connection allows before it is changed; one that expired allows nothing."""
+    if not connection.is_valid:
+        return lambda name: False
+    if connection.all_tools:
+        return lambda name: True
+    return frozenset(connection.tools).__contains__
+
+
+def _take_credentials(connection: Connection, credentials: Mapping[str, str]) -> None:
+    """What was seen with others says nothing about these."""
+    connection.credentials_encrypted = encrypt(credentials)
+    connection.health, connection.health_detail = Health.UNTESTED, ""
+    connection.latency_ms = connection.checked_at = None
 
 
 def _check_names(server: Server, names: Sequence[str], field: str) -> None:

@@ -1,20 +1,58 @@
-"""Ask for tests of many connections, once what was written can be read by a worker."""
+"""Ask workers for tests of many connections, and see whether somebody waits for one of their own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import django_rq
 from django.db import transaction
 
+from registry.models import Server
+from registry.schedule import claim_due
+
+QUEUE = "probes"
 PROBE_JOB = "registry.jobs.probe_server"
+BATCH_JOB = "registry.jobs.probe_batch"
+BATCH_SIZE = 50
+WAITING_JOBS = 6  # with more, no further servers are claimed: what is claimed should be tested soon
+BATCH_TIMEOUT_S = 150
+NICE = 10  # nobody waits for a batch
+ASKED = "probe-"  # how the id of a job begins that somebody waits for
 
 
 def probe_on_commit(server_ids: Iterable[Any]) -> None:
-    """One job a server, without anybody's credentials."""
+    """One job a server, as its owner."""
     ids = [str(server_id) for server_id in server_ids]
-    transaction.on_commit(lambda: _enqueue(ids))
+    transaction.on_commit(lambda: _enqueue_each(ids))
 
 
-def _enqueue(ids: list[str]) -> None:
-    queue = django_rq.get_queue("probes")
+def enqueue_due() -> int:
+    """Claim servers that are due and enqueue their tests, as far as the queue has room. How many?"""
+    room = WAITING_JOBS - len(django_rq.get_queue(QUEUE))
+    return enqueue_claimed(claim_due(room * BATCH_SIZE)) if room > 0 else 0
+
+
+def enqueue_claimed(servers: Sequence[Server]) -> int:
+    """Those reached by an address in batches; starting a command is work enough for one job."""
+    commands = [str(server.pk) for server in servers if server.transport == Server.Transport.STDIO]
+    others = [str(server.pk) for server in servers if server.transport != Server.Transport.STDIO]
+    transaction.on_commit(lambda: _enqueue_each(commands))
+    transaction.on_commit(lambda: _enqueue_batches(others))
+    return len(servers)
+
+
+def _enqueue_each(ids: Sequence[str]) -> None:
+    queue = django_rq.get_queue(QUEUE)
     queue.enqueue_many([queue.prepare_data(PROBE_JOB, args=(server_id,)) for server_id in ids])
+
+
+def _enqueue_batches(ids: Sequence[str]) -> None:
+    queue = django_rq.get_queue(QUEUE)
+    for start in range(0, len(ids), BATCH_SIZE):
+        batch = list(ids[start : start + BATCH_SIZE])
+        meta = {"nice": NICE}
+        queue.enqueue(BATCH_JOB, batch, job_timeout=BATCH_TIMEOUT_S, result_ttl=0, failure_ttl=3600, meta=meta)
+
+
+def somebody_waits() -> bool:
+    """Tests that people asked for stand at the front of the queue."""
+    return any(job_id.startswith(ASKED) for job_id in django_rq.get_queue(QUEUE).get_job_ids(0, 1))

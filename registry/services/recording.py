@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -13,12 +14,16 @@ from registry.definitions import model_count, schema_hash, toolset_hash
 from registry.embeddings import content_hash, text_of
 from registry.models import Connection, Health, HealthCheck, Server, Tool
 from registry.probes import ProbeOutcome
+from registry.schedule import reschedule
+from registry.services.acceptance import accept_first_sight
 from registry.services.embedding import embed_on_commit
 
 BATCH_SIZE = 500
+KEPT_CHECKS = 2_000  # a server
+KEPT_FOR = timedelta(days=90)
 DEFINED = (
     "title", "description", "input_schema", "output_schema", "annotations", "schema_hash", "content_hash",
-    "search_text", "quarantined", "last_changed", "removed_at",
+    "search_text", "last_changed", "removed_at",
 )  # fmt: skip
 
 
@@ -34,34 +39,52 @@ class Changes:
     names: dict[str, list[str]] = field(default_factory=lambda: {"added": [], "removed": [], "changed": []})
 
 
-def record_probe(*, server: Server, outcome: ProbeOutcome) -> HealthCheck:
-    """One transaction; what a failed probe could not see stays as it was. `server` is brought up to date."""
+def record_probe(*, server: Server, outcome: ProbeOutcome, user: User | None = None) -> HealthCheck:
+    """One transaction; what a failed probe could not see stays as it was. `server` is brought up to date.
+
+    With `user` it was tested with that user's own credentials: the health is theirs alone, on their connection. What
+    tools they saw is everybody's only where nobody sees any without credentials (see `_sees_for_all`).
+    """
     now = timezone.now()
     with transaction.atomic():
-        Server.objects.select_for_update().only("pk").get(pk=server.pk)
+        stored = Server.objects.select_for_update().only("health", "probe_failures").get(pk=server.pk)
+        server.probe_failures = stored.probe_failures
         changes = Changes()
-        if outcome.introspection is not None:
-            changes = _record_tools(server, outcome.introspection.tools, now)
+        if outcome.introspection is not None and (user is None or _sees_for_all(stored)):
+            keeps = user is not None and Connection.objects.filter(server=server).exclude(user=user).exists()
+            changes = _record_tools(server, outcome.introspection.tools, now, keeps_missing=keeps)
             _count(server, outcome.introspection, now)
-        _record_health(server, outcome, now)
-        check = _healthcheck(server, outcome, changes, now)
+        if user is None:
+            _record_health(server, outcome, now)
+        else:
+            _record_own_health(user, server, outcome, now)
+        check = _healthcheck(server, outcome, changes, now, user)
+        _prune(server, now)
         if changes.new or changes.retold:
             embed_on_commit()
     return check
 
 
-def _record_tools(server: Server, seen: Sequence[ToolDefinition], now: datetime) -> Changes:
+def _sees_for_all(server: Server) -> bool:
+    """Without credentials nobody gets to its tools. Then somebody's own look is the best there is; it can put a tool
+    into quarantine for others, and no more."""
+    return server.health in (Health.NEEDS_AUTH, Health.UNTESTED)
+
+
+def _record_tools(
+    server: Server, seen: Sequence[ToolDefinition], now: datetime, *, keeps_missing: bool = False
+) -> Changes:
     known = {tool.name: tool for tool in Tool.objects.filter(server=server)}
+    is_first_sight = not known
     changes = Changes()
     for definition in seen:
         _compare(server, known.pop(definition.name, None), definition, now, changes)
-    changes.removed = [tool for tool in known.values() if tool.removed_at is None]
+    changes.removed = [] if keeps_missing else [tool for tool in known.values() if tool.removed_at is None]
     changes.names["removed"] = [tool.name for tool in changes.removed]
     changes.names = {kind: sorted(names) for kind, names in changes.names.items()}
-    if Connection.objects.filter(server=server).exists():
-        for tool in changes.redefined:
-            tool.quarantined = True
     _write(changes, now)
+    if is_first_sight:
+        accept_first_sight(server, changes.new)
     return changes
 
 
@@ -117,6 +140,7 @@ def _count(server: Server, found: Introspection, now: datetime) -> None:
     server.model_count = model_count(found.tools)
     server.toolset_hash = toolset_hash(schema_hash(tool) for tool in found.tools)
     server.tools_synced_at = now
+    server.save(update_fields=["tool_count", "model_count", "toolset_hash", "tools_synced_at", "updated_at"])
 
 
 def _record_health(server: Server, outcome: ProbeOutcome, now: datetime) -> None:
@@ -124,22 +148,41 @@ def _record_health(server: Server, outcome: ProbeOutcome, now: datetime) -> None
     server.latency_ms, server.last_healthcheck = outcome.latency_ms, now
     if outcome.health == Health.OK:
         server.last_ok_at = now
-    fields = ["health", "health_detail", "latency_ms", "last_healthcheck", "last_ok_at", "tool_count", "model_count"]
-    server.save(update_fields=[*fields, "toolset_hash", "tools_synced_at", "updated_at"])
+    reschedule(server, outcome.health)
+    fields = ["health", "health_detail", "latency_ms", "last_healthcheck", "last_ok_at"]
+    server.save(update_fields=[*fields, "probe_failures", "next_probe_at", "updated_at"])
 
 
-def _healthcheck(server: Server, outcome: ProbeOutcome, changes: Changes, now: datetime) -> HealthCheck:
+def _record_own_health(user: User, server: Server, outcome: ProbeOutcome, now: datetime) -> None:
+    """Who has no connection reads the result of this test, and it is not kept beyond it."""
+    Connection.objects.filter(user=user, server=server).update(
+        health=outcome.health, health_detail=outcome.detail, latency_ms=outcome.latency_ms, checked_at=now
+    )
+
+
+def _healthcheck(
+    server: Server, outcome: ProbeOutcome, changes: Changes, now: datetime, user: User | None
+) -> HealthCheck:
     found = outcome.introspection
     return HealthCheck.objects.create(
         server=server,
+        user=user,
         health=outcome.health,
         detail=outcome.detail,
         latency_ms=outcome.latency_ms,
         protocol_version=found.protocol_version if found else "",
         server_name=found.server_name if found else "",
         server_version=found.server_version if found else "",
-        tool_count=server.tool_count,
-        model_count=server.model_count,
+        tool_count=len(found.tools) if found else server.tool_count,
+        model_count=model_count(found.tools) if found else server.model_count,
         changes=changes.names,
         checked_at=now,
     )
+
+
+def _prune(server: Server, now: datetime) -> None:
+    """Old checks go as new ones come: what is left is enough for 30 days of one every 30 minutes."""
+    checks = HealthCheck.objects.filter(server=server)
+    too_many = checks.order_by("-checked_at").values_list("checked_at", flat=True)[KEPT_CHECKS : KEPT_CHECKS + 1]
+    old = now - KEPT_FOR
+    checks.filter(checked_at__lte=max([old, *too_many])).delete()

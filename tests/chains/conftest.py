@@ -14,7 +14,8 @@ from django.db import connections
 from chains.jobs import drive_run
 from chains.models import Run
 from registry.connectors import ToolDefinition, connect
-from registry.models import Connection, Server, Tool
+from registry.models import Server, Tool
+from registry.services import authorise
 from tests.toys import Toy
 
 
@@ -31,7 +32,7 @@ def connected(user: User, toy: Toy, slug: str, *, approval: str = "auto") -> Ser
             schema_hash=f"{tool.name} as first seen",
             content_hash="",
         )
-    Connection.objects.create(user=user, server=server, approval_default=approval)
+    authorise(user=user, server=server, approval={"default": approval})
     return server
 
 

@@ -10,6 +10,7 @@ from chains.events import publish
 from chains.models import Result, Run, ToolRun
 from chains.services import start_run
 from registry.models import Connection, Server
+from registry.services import accept_tools
 from tests.chains.conftest import driven, event_types, plan, statuses, step, until
 from tests.conftest import WorkerByHand
 from tests.toys import Toy
@@ -149,6 +150,7 @@ def test_an_approval_is_for_the_tool_as_it_was_shown(alice: User, files: Server,
     worker.run("runs")
     shown = run.tool_runs.get().approval_hash
     files.tools.filter(name="write_file").update(schema_hash="another definition")
+    accept_tools(user=alice, server=files, seen={"write_file": "another definition"})
     services.approve(run=run, user=alice, approval_hash=shown)
     worker.run("runs")
     assert statuses(run) == {"s1": "awaiting_approval"}

@@ -10,7 +10,8 @@ from pytest_django import DjangoAssertNumQueries
 
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.models import Result, Run, RunEvent, Template, ToolRun
-from registry.models import Connection, Server, Tool
+from registry.models import Server, Tool
+from registry.services import authorise
 from tests.chains.conftest import plan, step
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +25,7 @@ def toy(alice: User) -> Server:
     """A server with one tool that takes anything."""
     server = Server.objects.create(slug="toy", name="toy", url="https://toy.example/mcp", transport="sse", owner=alice)
     Tool.objects.create(server=server, name="say", input_schema={"type": "object"}, schema_hash="a", content_hash="a")
-    Connection.objects.create(user=alice, server=server, approval_default="auto")
+    authorise(user=alice, server=server, approval={"default": "auto"})
     return server
 
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from chains import plan as plans
 from chains.plan.schemas import problems_of
 from registry.models import Connection, Server, Tool
+from registry.services import accept_tools, authorise
 from tests.chains.conftest import plan, step
 
 
@@ -97,11 +98,11 @@ def test_a_reference_to_nothing_says_what_there_is(target: str) -> None:
 @pytest.fixture
 def shop(alice: User) -> Server:
     server = Server.objects.create(slug="shop", url="http://shop.example", transport="streamable_http", owner=alice)
-    Connection.objects.create(user=alice, server=server)
     query = {"properties": {"q": {"type": "string"}}, "required": ["q"]}
     add_tool(server, "find", query, output={"count": {"type": "integer"}})
     fields = {"n": {"type": "integer"}, "how": {"enum": ["fast", "slow"]}, "note": NULLABLE}
     add_tool(server, "order", {"properties": fields, "required": ["n"], "additionalProperties": False})
+    authorise(user=alice, server=server)
     return server
 
 
@@ -187,7 +188,11 @@ def test_a_changed_a_disabled_and_a_forbidden_tool_do_not_run(alice: User, shop:
     find = step("s1", "shop.find", q="a")
     shop.tools.update(quarantined=True)
     assert found(alice, find) == [("0/tool", "changed_tool")]
-    shop.tools.update(quarantined=False, enabled=False)
+    shop.tools.update(quarantined=False, schema_hash="another definition")
+    assert found(alice, find) == [("0/tool", "changed_tool")]
+    accept_tools(user=alice, server=shop, seen={"find": "another definition"})
+    assert found(alice, find) == []
+    shop.tools.update(enabled=False)
     assert found(alice, find) == [("0/tool", "disabled_tool")]
     shop.tools.update(enabled=True)
     Connection.objects.update(approval_tools={"find": "never"})

@@ -12,7 +12,7 @@ from django.test import override_settings
 from chains.models import Template
 from mcpregistry import demo
 from registry.models import Connection, Health, Server, Tool
-from registry.services import delete_server
+from registry.services import accept_tools, delete_server
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,6 +35,7 @@ def know_tools(*names: str) -> None:
         text = {"type": "object", "properties": {"timezone": {"type": "string"}, "path": {}, "content": {}}}
         server = Server.objects.get(slug=slug)
         Tool.objects.create(server=server, name=tool, input_schema=text, schema_hash=f"hash of {tool}")
+        accept_tools(user=server.owner, server=server, seen={tool: None})
 
 
 def test_servers_are_public_authorised_and_about_to_be_probed(admin: User, every_program: None) -> None:

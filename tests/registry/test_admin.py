@@ -15,7 +15,7 @@ from django.urls import reverse
 from chains.models import Result, Run, RunEvent, Template, ToolRun
 from chat.models import Conversation, Message
 from registry.credentials import encrypt
-from registry.models import Connection, HealthCheck, ImportRun, Server, SourceRecord, Tool
+from registry.models import Acceptance, Connection, Definition, HealthCheck, ImportRun, Server, SourceRecord, Tool
 from tests.registry.test_search import make_server
 
 pytestmark = pytest.mark.django_db
@@ -38,7 +38,9 @@ def fill(number: int) -> None:
     server.save()
     HealthCheck.objects.create(server=server, health="ok")
     secret = encrypt({"Authorization": "hunter2"})
-    Connection.objects.create(user=owner, server=server, credentials_encrypted=secret)
+    connection = Connection.objects.create(user=owner, server=server, credentials_encrypted=secret)
+    definition = Definition.objects.create(schema_hash=f"hash {number}")
+    Acceptance.objects.create(connection=connection, name="say", definition=definition)
     SourceRecord.objects.create(server=server, source="test", external_id=str(number), content_hash="x")
     ImportRun.objects.create(source="test", counts={"created": 1})
     template = Template.objects.create(owner=owner, name="Template", plan={})

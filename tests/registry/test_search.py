@@ -6,10 +6,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from registry import embeddings
-from registry.models import Connection, Server, Tool
+from registry.models import Server, Tool
 from registry.search import SearchResult, list_filter, search_servers, search_tools
 from registry.search.indexing import describe, embed_missing, refresh_terms
 from registry.search.scoring import fuse
+from registry.services import authorise
 
 pytestmark = pytest.mark.django_db
 
@@ -206,7 +207,7 @@ def test_an_unknown_owner_finds_nothing(cast: dict[str, Server], alice: User) ->
 
 
 def test_tools_are_searched_among_the_given_ones_only(cast: dict[str, Server], alice: User) -> None:
-    Connection.objects.create(user=alice, server=cast["drive"], all_tools=False, tools=["write_file"])
+    authorise(user=alice, server=cast["drive"], tools=["write_file"])
     result = search_tools("current time", tools=Tool.objects.authorised_by(alice))
     assert [hit.tool.name for hit in result.hits] == ["write_file"]
 
