@@ -3,12 +3,14 @@
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import F, Func, JSONField, Model, QuerySet, Value
 from django.http import HttpRequest
 
 from registry.models import (
     SEARCH_COLUMNS,
     Acceptance,
+    CatalogueSource,
     Connection,
     Definition,
     HealthCheck,
@@ -17,9 +19,11 @@ from registry.models import (
     SourceRecord,
     Tool,
 )
+from registry.precedence import CURATOR, MAPPED
 from registry.search.indexing import describe
 from registry.services.acceptance import accept_for_everybody
 from registry.services.embedding import embed_on_commit
+from registry.services.merging import NotMergeable, merge_servers
 from registry.services.probing import probe_on_commit
 
 SERVER_SEARCH_COLUMNS = tuple(f"server__{name}" for name in SEARCH_COLUMNS)
@@ -56,24 +60,34 @@ class ServerAdmin(admin.ModelAdmin):
     search_fields = ["name", "title", "^slug", "description"]
     date_hierarchy = "created_at"
     raw_id_fields = ["owner"]
-    exclude = ["env", "content_hash"]
+    exclude = ["env", "content_hash", "field_sources", "former_slugs"]
     readonly_fields = [
         "id", "source", "external_id", "env_names", "env_schema", "tool_count", "model_count", "health",
         "health_detail", "latency_ms", "last_healthcheck", "last_ok_at", "next_probe_at", "probe_failures",
-        "tools_synced_at", "toolset_hash",
+        "tools_synced_at", "toolset_hash", "came_from", "former_names",
         "created_at", "updated_at",
     ]  # fmt: skip
-    actions = ["test_connections", "verify", "deprecate"]
+    actions = ["test_connections", "verify", "deprecate", "merge"]
 
     @admin.display(description="environment of the command")
     def env_names(self, server: Server) -> str:
         """Names only: people type secrets where they should not."""
         return ", ".join(sorted(server.env)) or "-"
 
+    @admin.display(description="where each column came from")
+    def came_from(self, server: Server) -> str:
+        return ", ".join(f"{name}: {source}" for name, source in sorted(server.field_sources.items())) or "-"
+
+    @admin.display(description="names it also answers to")
+    def former_names(self, server: Server) -> str:
+        return ", ".join(server.former_slugs) or "-"
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a server is added where its address is checked: on the Servers page or by the API
 
     def save_model(self, request: HttpRequest, obj: Server, form: Any, change: bool) -> None:
+        decided = dict.fromkeys(set(form.changed_data) & set(MAPPED), CURATOR)
+        obj.field_sources = obj.field_sources | decided  # no import takes it back
         if describe(obj):
             obj.embedding = None
             embed_on_commit()
@@ -95,8 +109,24 @@ class ServerAdmin(admin.ModelAdmin):
 
     @admin.action(description="Mark the selected servers as deprecated")
     def deprecate(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
-        count = servers.update(status=Server.Status.DEPRECATED)
+        decided = Func(
+            F("field_sources"), Value({"status": CURATOR}, JSONField()), template="(%(expressions)s)", arg_joiner=" || "
+        )
+        count = servers.update(status=Server.Status.DEPRECATED, field_sources=decided)
         self.message_user(request, f"{count} servers are deprecated.", messages.SUCCESS)
+
+    @admin.action(description="Merge the selected servers: they are one")
+    def merge(self, request: HttpRequest, servers: QuerySet[Server]) -> None:
+        chosen = list(servers)
+        try:
+            kept = merge_servers(servers=chosen)
+        except NotMergeable as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
+        gone = ", ".join(server.slug for server in chosen if server.pk != kept.pk)
+        LogEntry.objects.log_actions(request.user.pk, [kept], CHANGE, f"Merged {gone} into it.", single_object=True)
+        embed_on_commit()
+        self.message_user(request, f"They are one server now: {kept.slug}.", messages.SUCCESS)
 
 
 @admin.register(Tool)
@@ -185,7 +215,7 @@ class DefinitionAdmin(RecordAdmin):
 
 @admin.register(SourceRecord)
 class SourceRecordAdmin(OfServer, RecordAdmin):
-    list_display = ["source", "external_id", "version", "server", "fetched_at", "removed_at"]
+    list_display = ["source", "external_id", "version", "server", "tool_count", "fetched_at", "removed_at"]
     list_filter = ["source", ("removed_at", admin.EmptyFieldListFilter)]
     search_fields = ["^external_id"]
 
@@ -202,3 +232,11 @@ class ImportRunAdmin(RecordAdmin):
     @admin.display(description="counts")
     def counted(self, run: ImportRun) -> str:
         return ", ".join(f"{name} {count}" for name, count in run.counts.items()) or "-"
+
+
+@admin.register(CatalogueSource)
+class CatalogueSourceAdmin(RecordAdmin):
+    """Changed on the Sources page, where a key can be written and not read."""
+
+    list_display = ["name", "is_enabled", "every_hours", "url", "next_at"]
+    search_fields = ["name"]

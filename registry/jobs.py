@@ -10,16 +10,16 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from rq.timeouts import JobTimeoutException
 
-from registry.catalogues import read_catalogue
+from registry.catalogues import AlreadyReading, Outcome, read_catalogue
 from registry.importers import IMPORTERS
-from registry.importers.base import ImportOptions
-from registry.models import Health, Server
+from registry.models import Health, ImportRun, Server
 from registry.probers import Prober, prober_for
 from registry.probes import ProbeOutcome, probe
 from registry.search.indexing import embed_missing
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
 from registry.services.probing import enqueue_due
+from registry.sources import options_for, queue_due_imports, resumed_options
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +61,37 @@ def embed_tools() -> dict[str, int]:
     return {"computed": done.computed, "copied": done.copied}
 
 
-def import_catalogue(source: str, *, tag: str = "", limit: int | None = None, **options: Any) -> dict[str, Any]:
+def import_catalogue(
+    source: str, *, tag: str = "", limit: int | None = None, incremental: bool = False, **options: Any
+) -> dict[str, Any]:
     """Read a catalogue (a name of IMPORTERS; options are those of ImportOptions) and embed what it brought."""
-    importer = IMPORTERS[source]
-    outcome = read_catalogue(importer=importer, options=ImportOptions(**options), tag=tag, limit=limit)
+    told = options_for(source, incremental=incremental, **options)
+    try:
+        outcome = read_catalogue(importer=IMPORTERS[source], options=told, tag=tag, limit=limit)
+    except AlreadyReading as error:
+        return {"error": str(error)}
+    return _embedded(source, outcome)
+
+
+def run_import(run_id: int) -> dict[str, Any]:
+    """Do an import that was asked for on the Sources page or is due; the second job for one run finds nothing to do."""
+    run = ImportRun.objects.unfinished().filter(pk=run_id).first()
+    if run is None:
+        return {"error": "It is done already."}
+    told = options_for(run.source, incremental=True) if run.is_queued else resumed_options(run)
+    try:
+        outcome = read_catalogue(importer=IMPORTERS[run.source], options=told, run=run)
+    except AlreadyReading as error:
+        return {"error": str(error)}
+    return _embedded(run.source, outcome)
+
+
+def _embedded(source: str, outcome: Outcome) -> dict[str, Any]:
     logger.info("Import of %s: %s in %.1f s %s", source, outcome.counts, outcome.seconds, outcome.error)
     embed_missing()
     return {**asdict(outcome.counts), "error": outcome.error}
+
+
+def start_due_imports() -> int:
+    """Every minute: queue the catalogues whose time has come, and what was cut off. How many?"""
+    return queue_due_imports()

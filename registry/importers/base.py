@@ -4,7 +4,7 @@ Writing them is not its business (registry/catalogues.py). docs/adding-an-import
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from registry.connectors import ToolDefinition
@@ -18,17 +18,22 @@ class ImportOptions:
     url: str = ""  # base of the catalogue; empty: the configured one
     path: str = ""  # a file, for the importer of files
     updated_since: str = ""  # RFC 3339: only what changed after
+    cursor: str = ""  # of a Checkpoint: go on from there
+    api_key: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogueRecord:
-    """One server as a catalogue lists it. `columns` are fields of Server; `data` is the record as it came."""
+    """One server as a catalogue lists it. `columns` are fields of Server; `data` is the record as it came; `identity`
+    are the keys of registry/identity.py. `credentials` are values somebody pasted along: an import drops them."""
 
     source: str
     external_id: str
     data: Mapping[str, Any]
     columns: Mapping[str, Any]
     tools: tuple[ToolDefinition, ...] = ()
+    identity: tuple[str, ...] = ()
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_deleted(self) -> bool:
@@ -41,18 +46,34 @@ class RejectedRecord:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All records before it have been yielded: a reading that was cut off goes on from `cursor`. Empty: it cannot."""
+
+    cursor: str = ""
+    total: int | None = None  # records in the whole catalogue, where it says so
+
+
+Item = CatalogueRecord | RejectedRecord | Checkpoint
+
+
 class Importer(Protocol):
     name: str
+    is_incremental: bool  # does it know `updated_since`?
 
     def is_complete(self, options: ImportOptions) -> bool:
         """Does a reading list everything there is, so that what it lacks has been removed?"""
 
-    def records(self, options: ImportOptions) -> Iterator[CatalogueRecord | RejectedRecord]:
+    def records(self, options: ImportOptions) -> Iterator[Item]:
         """Raises CatalogueError when the catalogue cannot be read on; a bad record is yielded as RejectedRecord."""
 
 
 class CatalogueError(Exception):
     """A catalogue cannot be read; the message says what happened and where."""
+
+
+class NotThere(CatalogueError):
+    """It answered that it has nothing at this address."""
 
 
 class BadRecord(Exception):

@@ -1,11 +1,12 @@
 """Reading fields of a record that somebody else wrote: the right type and length, or nothing, or a reason."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from registry.connectors import ToolDefinition
 from registry.embeddings import storable
+from registry.identity import SECRET_NAME
 from registry.importers.base import BadRecord
 from registry.models import Server
 
@@ -13,7 +14,7 @@ MAX_DEPTH = 60
 MAX_DESCRIPTION_CHARACTERS = 20_000
 MAX_TAGS = 30
 MAX_VARIABLES = 100
-_SECRET_NAME = re.compile(r"token|secret|passw|credential|api[-_]?key|apikey|authorization|private[-_]?key", re.I)
+MAX_TOOLS = 5_000
 
 
 def text(record: Mapping[str, Any], name: str, limit: int = MAX_DESCRIPTION_CHARACTERS) -> str:
@@ -66,7 +67,7 @@ def variable(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
         "name": name,
         "description": text(entry, "description", 1_000),
         "required": bool(entry.get("isRequired", entry.get("required"))),
-        "secret": stated if isinstance(stated, bool) else bool(_SECRET_NAME.search(name)),
+        "secret": stated if isinstance(stated, bool) else bool(SECRET_NAME.search(name)),
         "in": place,
     }
     for optional in ("default", "value", "choices"):
@@ -78,6 +79,39 @@ def variable(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
 def variables(entries: Any, place: str) -> list[dict[str, Any]]:
     described = [variable(entry, place) for entry in mappings(entries)[:MAX_VARIABLES]]
     return [entry for entry in described if entry["name"]]
+
+
+def schema_variables(schema: Any, place: str) -> list[dict[str, Any]]:
+    """The properties of a JSON Schema as variables to ask for."""
+    described = mapping(schema)
+    needed = described.get("required")
+    entries = [
+        {**mapping(node), "name": name, "required": isinstance(needed, list) and name in needed}
+        for name, node in mapping(described.get("properties")).items()
+    ]
+    return variables([{**entry, "choices": entry.get("enum")} for entry in entries], place)
+
+
+def tools(value: Any) -> tuple[ToolDefinition, ...]:
+    """The tools a record lists in MCP's own shape, the first of each name."""
+    found: dict[str, ToolDefinition] = {}
+    for tool in mappings(value)[:MAX_TOOLS]:
+        name = text(tool, "name", 512)
+        if name and name not in found:
+            found[name] = _tool(name, tool)
+    return tuple(found.values())
+
+
+def _tool(name: str, tool: Mapping[str, Any]) -> ToolDefinition:
+    output = mapping(tool.get("outputSchema"))
+    return ToolDefinition(
+        name=name,
+        title=text(tool, "title", 512),
+        description=text(tool, "description"),
+        input_schema=dict(mapping(tool.get("inputSchema"))),
+        output_schema=dict(output) if output else None,
+        annotations=dict(mapping(tool.get("annotations"))),
+    )
 
 
 def auth_type(env_schema: Iterable[Mapping[str, Any]]) -> str:

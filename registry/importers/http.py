@@ -3,20 +3,22 @@
 import email.utils
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 from django.utils import timezone
 
-from registry.importers.base import CatalogueError
+from registry.importers.base import CatalogueError, NotThere
 
 ATTEMPTS = 6
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
 TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds
 MAX_BODY_BYTES = 64 * 1024 * 1024
+
+Parsed = TypeVar("Parsed")
 
 
 class _TryAgain(Exception):
@@ -28,7 +30,7 @@ class _TryAgain(Exception):
 
 
 class CatalogueClient:
-    """An HTTP client for the time of one reading. Its addresses come from the operator."""
+    """An HTTP client for the time of one reading; threads may share it. Its addresses come from the operator."""
 
     def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         agent = {"User-Agent": "mcp-registry (catalogue import)", "Accept": "application/json, */*"}
@@ -43,10 +45,17 @@ class CatalogueClient:
         self._http.close()
 
     def get_json(self, url: str, params: Mapping[str, str] | None = None) -> Any:
-        """The parsed body. Raises CatalogueError when it stays unreadable after ATTEMPTS tries."""
+        """The parsed body. Raises NotThere, or CatalogueError when it stays unreadable after ATTEMPTS tries."""
+        return self._patiently(url, params, _parse)
+
+    def get(self, url: str) -> bytes:
+        """The body. Raises as `get_json` does."""
+        return self._patiently(url, None, bytes)
+
+    def _patiently(self, url: str, params: Mapping[str, str] | None, parse: Callable[[bytes], Parsed]) -> Parsed:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return _parse(self._get(url, params))
+                return parse(self._get(url, params))
             except (_TryAgain, httpx.TransportError) as error:
                 if attempt == ATTEMPTS:
                     raise CatalogueError(f"{url} could not be read in {ATTEMPTS} tries: {_sentence(error)}") from error
@@ -59,6 +68,8 @@ class CatalogueClient:
         with self._http.stream("GET", url, params=params) as response:
             if response.status_code == 429 or response.status_code >= 500:
                 raise _TryAgain(f"it answered {response.status_code}", _retry_after_s(response))
+            if response.status_code in {404, 410}:
+                raise NotThere(f"{response.url} answered {response.status_code} {response.reason_phrase}.")
             if response.status_code >= 400:
                 raise CatalogueError(f"{response.url} answered {response.status_code} {response.reason_phrase}.")
             body = bytearray()

@@ -5,8 +5,17 @@ from typing import Any
 
 from django.conf import settings
 
+from registry.identity import keys_of
 from registry.importers import fields
-from registry.importers.base import BadRecord, CatalogueError, CatalogueRecord, ImportOptions, RejectedRecord
+from registry.importers.base import (
+    BadRecord,
+    CatalogueError,
+    CatalogueRecord,
+    Checkpoint,
+    ImportOptions,
+    Item,
+    RejectedRecord,
+)
 from registry.importers.http import CatalogueClient
 from registry.importers.packages import command_of, filled_in, startable
 from registry.models import Server
@@ -19,29 +28,31 @@ TRANSPORTS = {"streamable-http": Server.Transport.STREAMABLE_HTTP, "sse": Server
 
 class OfficialImporter:
     name = SOURCE
+    is_incremental = True
 
     def is_complete(self, options: ImportOptions) -> bool:
         return not options.updated_since
 
-    def records(self, options: ImportOptions) -> Iterator[CatalogueRecord | RejectedRecord]:
+    def records(self, options: ImportOptions) -> Iterator[Item]:
         base = options.url or settings.OFFICIAL_REGISTRY_URL
         with CatalogueClient() as client:
-            for page in _pages(client, f"{base.rstrip('/')}/v0.1/servers", options.updated_since):
-                for entry in page:
+            for entries, cursor in _pages(client, f"{base.rstrip('/')}/v0.1/servers", options):
+                for entry in entries:
                     yield read_entry(entry, SOURCE)
+                yield Checkpoint(cursor)
 
 
-def _pages(client: CatalogueClient, url: str, updated_since: str) -> Iterator[list[Any]]:
-    params = {"limit": str(PAGE_SIZE), "version": "latest"}
-    if updated_since:
-        params["updated_since"] = updated_since
+def _pages(client: CatalogueClient, url: str, options: ImportOptions) -> Iterator[tuple[list[Any], str]]:
+    """Each page's entries, and the cursor of what comes after them."""
+    given = {"updated_since": options.updated_since, "cursor": options.cursor}
+    params = {"limit": str(PAGE_SIZE), "version": "latest", **{name: value for name, value in given.items() if value}}
     cursors: set[str] = set()
     while True:
         answer = fields.mapping(client.get_json(url, params))
         if not isinstance(answer.get("servers"), list):
             raise CatalogueError(f"{url} does not answer like an MCP registry: it has no list of servers.")
-        yield answer["servers"]
         cursor = fields.text(fields.mapping(answer.get("metadata")), "nextCursor")
+        yield answer["servers"], cursor
         if not cursor or cursor in cursors:  # a repeated cursor would never end
             return
         cursors.add(cursor)
@@ -55,9 +66,21 @@ def read_entry(entry: Any, source: str) -> CatalogueRecord | RejectedRecord:
     try:
         cleaned = fields.clean(document)
         name = fields.required_text(server, "name", 255)
-        return CatalogueRecord(source, name, cleaned, columns_of(fields.clean(server), _meta(document)))
+        usable = fields.mapping(fields.clean(server))
+        return CatalogueRecord(source, name, cleaned, columns_of(usable, _meta(document)), identity=_identity(usable))
     except BadRecord as reason:
         return RejectedRecord(fields.text(server, "name", 200) or "(no name)", str(reason))
+
+
+def _identity(server: Mapping[str, Any]) -> tuple[str, ...]:
+    repository = fields.mapping(server.get("repository"))
+    packages = fields.mappings(server.get("packages"))
+    return keys_of(
+        urls=[fields.text(remote, "url") for remote in fields.mappings(server.get("remotes"))],
+        packages=[(fields.text(one, "registryType"), fields.text(one, "identifier")) for one in packages],
+        repository=fields.text(repository, "url"),
+        folder=fields.text(repository, "subfolder"),
+    )
 
 
 def _meta(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -78,7 +101,7 @@ def columns_of(server: Mapping[str, Any], meta: Mapping[str, Any]) -> dict[str, 
         "homepage": fields.web_address(server.get("websiteUrl")),
         "repository": fields.web_address(fields.mapping(server.get("repository")).get("url")),
         "icon_url": fields.web_address(icons[0].get("src")) if icons else "",
-        "status": status if status in Server.Status.values else Server.Status.ACTIVE,
+        **({"status": status} if status in Server.Status.values else {}),
         **_address(server),
     }
 

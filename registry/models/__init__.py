@@ -10,7 +10,8 @@ from registry.models.base import (
     LightManager,
     Policy,
 )
-from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet, ImportRun, SourceRecord
+from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
+from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
 from registry.models.servers import (
     Acceptance,
     Connection,
@@ -28,6 +29,7 @@ __all__ = [
     "SEARCH_WORDS",
     "TERM_SPACE",
     "Acceptance",
+    "CatalogueSource",
     "Connection",
     "ConnectionQuerySet",
     "Definition",

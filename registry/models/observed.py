@@ -1,6 +1,6 @@
-"""What was seen of servers: tests of their connections, tools as accepted, and what catalogues say about them."""
+"""What was seen of servers: tests of their connections, and tools as somebody accepted them."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -72,48 +72,3 @@ class Definition(models.Model):
 
     def __str__(self) -> str:
         return self.schema_hash
-
-
-class SourceRecord(models.Model):
-    """What one catalogue says about a server, as it said it."""
-
-    server = models.ForeignKey("registry.Server", on_delete=models.CASCADE, related_name="source_records")
-    source = models.CharField(max_length=32)
-    external_id = models.CharField(max_length=512)
-    version = models.CharField(max_length=255, blank=True)
-    data = models.JSONField(default=dict)
-    content_hash = models.CharField(max_length=64)
-    removed_at = models.DateTimeField(null=True, blank=True)
-    fetched_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "source_records"
-        constraints = [models.UniqueConstraint(fields=["source", "external_id"], name="one_record_per_source_and_id")]
-
-    def __str__(self) -> str:
-        return f"{self.source}: {self.external_id}"
-
-
-class ImportRun(models.Model):
-    """One reading of a catalogue: when, how it went, what it counted."""
-
-    class Status(models.TextChoices):
-        RUNNING = "running"
-        SUCCEEDED = "succeeded"
-        FAILED = "failed"
-
-    source = models.CharField(max_length=32)
-    status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING)
-    error = models.TextField(blank=True)
-    counts: Any = models.JSONField(default=dict, blank=True, help_text="created, updated, unchanged, removed, rejected")
-    rejected: Any = models.JSONField(default=list, blank=True, help_text="[{external_id, reason}], the first hundred")
-    started_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
-
-    class Meta:
-        db_table = "import_runs"
-        ordering = ["-started_at"]
-        indexes = [models.Index(fields=["source", "-started_at"], name="import_newest")]
-
-    def __str__(self) -> str:
-        return f"{self.source} {self.status} {self.started_at:%Y-%m-%d %H:%M}"

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -24,7 +24,8 @@ from registry.models.base import (
     Policy,
     first_probe_at,
 )
-from registry.models.observed import Definition, SourceRecord
+from registry.models.catalogues import SourceRecord
+from registry.models.observed import Definition
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -56,7 +57,9 @@ class ServerQuerySet(models.QuerySet["Server"]):
         try:
             return self.filter(pk=uuid.UUID(slug_or_id))
         except ValueError:
-            return self.none() if "\x00" in slug_or_id else self.filter(slug=slug_or_id)
+            if "\x00" in slug_or_id:
+                return self.none()
+            return self.filter(Q(slug=slug_or_id) | Q(former_slugs__contains=[slug_or_id]))
 
     def called(self, name: str) -> "ServerQuerySet":
         """Servers with exactly this name or slug, whatever the case."""
@@ -124,6 +127,10 @@ class Server(models.Model):
     env_schema = models.JSONField(default=list, blank=True, help_text="variables and headers it asks for")
     source = models.CharField(max_length=32, default="custom", help_text="where it was first seen")
     external_id = models.CharField(max_length=512, blank=True)
+    field_sources: Any = models.JSONField(default=dict, blank=True, help_text="column → the catalogue it came from")
+    former_slugs: Any = ArrayField(
+        models.CharField(max_length=100), default=list, blank=True, help_text="of duplicates that became this server"
+    )
     version = models.CharField(max_length=255, blank=True)
     homepage = models.TextField(blank=True)
     repository = models.TextField(blank=True)
@@ -171,6 +178,7 @@ class Server(models.Model):
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
             models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
             GinIndex(fields=["tags"], name="server_tags"),
+            GinIndex(fields=["former_slugs"], name="server_former_slugs"),
             GinIndex(fields=["search_vector"], name="server_words"),
             HnswIndex(
                 name="server_embedding",

@@ -10,6 +10,7 @@ from django.db import transaction
 from registry.embeddings import content_hash, server_text_of
 from registry.models import Connection, Health, Server
 from registry.outbound import OutboundRefused, check_url
+from registry.precedence import CURATOR
 from registry.services.connections import keep_credentials
 from registry.services.embedding import embed_on_commit
 from registry.slugs import free_slugs
@@ -106,7 +107,8 @@ def delete_server(*, server: Server) -> None:
             server.delete()
         else:
             server.status = Server.Status.DELETED
-            server.save(update_fields=["status", "updated_at"])
+            server.field_sources = server.field_sources | {"status": CURATOR}
+            server.save(update_fields=["status", "field_sources", "updated_at"])
             Connection.objects.filter(server=server).delete()
 
 

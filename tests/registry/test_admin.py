@@ -15,7 +15,17 @@ from django.urls import reverse
 from chains.models import Result, Run, RunEvent, Template, ToolRun
 from chat.models import Conversation, Message
 from registry.credentials import encrypt
-from registry.models import Acceptance, Connection, Definition, HealthCheck, ImportRun, Server, SourceRecord, Tool
+from registry.models import (
+    Acceptance,
+    CatalogueSource,
+    Connection,
+    Definition,
+    HealthCheck,
+    ImportRun,
+    Server,
+    SourceRecord,
+    Tool,
+)
 from tests.registry.test_search import make_server
 
 pytestmark = pytest.mark.django_db
@@ -43,6 +53,7 @@ def fill(number: int) -> None:
     Acceptance.objects.create(connection=connection, name="say", definition=definition)
     SourceRecord.objects.create(server=server, source="test", external_id=str(number), content_hash="x")
     ImportRun.objects.create(source="test", counts={"created": 1})
+    CatalogueSource.objects.create(name=f"source-{number}", api_key_encrypted=encrypt({"api_key": "hunter2"}))
     template = Template.objects.create(owner=owner, name="Template", plan={})
     conversation = Conversation.objects.create(owner=owner)
     run = Run.objects.create(owner=owner, template=template, conversation_id=conversation.pk)

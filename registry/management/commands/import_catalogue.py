@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from redis import RedisError
 
-from registry.catalogues import Counts, Outcome, read_catalogue
+from registry.catalogues import AlreadyReading, Counts, Outcome, read_catalogue
 from registry.importers import IMPORTERS
-from registry.importers.base import ImportOptions
 from registry.services.embedding import embed_on_commit
+from registry.sources import options_for
 
 SHOWN_REJECTED = 20
 
@@ -25,25 +25,34 @@ class Command(BaseCommand):
         parser.add_argument("--tag", default="", help="a tag for every server it lists")
         parser.add_argument("--limit", type=int, help="read no more than this many records")
         parser.add_argument("--updated-since", default="", help="RFC 3339 time: only what changed after it")
-        parser.add_argument("--dry-run", action="store_true", help="count, and change nothing")
+        parser.add_argument("--incremental", action="store_true", help="only what changed since the last import")
+        parser.add_argument("--dry-run", action="store_true", help="count, show the first changes, and change nothing")
 
     def handle(self, *, source: str, **options: Any) -> None:
         progress = _Progress(source)
         try:
             outcome = read_catalogue(
                 importer=IMPORTERS[source],
-                options=ImportOptions(options["url"], options["path"], options["updated_since"]),
+                options=options_for(
+                    source,
+                    incremental=options["incremental"],
+                    **{name: options[name] for name in ("url", "path", "updated_since")},
+                ),
                 tag=options["tag"],
                 limit=options["limit"],
                 dry_run=options["dry_run"],
                 report=progress.show,
             )
+        except AlreadyReading as error:
+            raise CommandError(str(error)) from error
         except KeyboardInterrupt as error:
             raise CommandError("Interrupted: what was read until now is stored; the same command goes on.") from error
         finally:
             progress.end()
         if outcome.counts.is_news and not options["dry_run"]:
             self._embed_soon()
+        for preview in outcome.previews:
+            self.stdout.write(str(preview))
         self._say_rejected(outcome)
         self.stdout.write(f"{outcome.counts} in {outcome.seconds:.1f} s")
         if outcome.error:
