@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from registry.connectors import ToolDefinition
+from registry.connectors import Introspection, ToolDefinition
 
 
 def schema_hash(tool: ToolDefinition) -> str:
@@ -16,6 +16,11 @@ def schema_hash(tool: ToolDefinition) -> str:
 def toolset_hash(schema_hashes: Iterable[str]) -> str:
     """Of all tools together, whatever their order."""
     return _sha256(sorted(schema_hashes))
+
+
+def models_of(found: Introspection) -> int:
+    """As many as a document names, else as its tools' schemas have titles."""
+    return model_count(found.tools) if found.model_count is None else found.model_count
 
 
 def model_count(tools: Iterable[ToolDefinition]) -> int:

@@ -22,6 +22,7 @@ HEALTH_OF = {
     "needs_auth": Health.NEEDS_AUTH,
     "wrong_transport": Health.WRONG_TRANSPORT,
     "not_mcp": Health.NOT_MCP,
+    "not_openapi": Health.NOT_MCP,
     "timeout": Health.TIMEOUT,
     "blocked": Health.BLOCKED,
     "unsupported": Health.UNTESTED,
@@ -32,6 +33,8 @@ NEXT_STEP = {
     Health.UNREACHABLE: "Check that the server runs and that its address is right, then test again.",
     Health.TIMEOUT: "Test again later; if it stays silent, ask whoever runs it.",
 }
+
+FIND_DOCUMENT = "Check that the address is that of the document itself, in JSON or YAML, not of a page about it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ async def _attempt(server: Server, credentials: Mapping[str, str], timeout_s: fl
     except TimeoutError:
         message = f"The server did not finish within {timeout_s:.0f} s."
         return _failed(server, ConnectorError("timeout", message))
+    if introspection.latency_ms is not None:
+        latency_ms = introspection.latency_ms
     return ProbeOutcome(Health.OK, _ok_detail(server, introspection), latency_ms, introspection)
 
 
@@ -82,18 +87,23 @@ async def _with_other_transport(server: Server, credentials: Mapping[str, str], 
 
 def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
     health = HEALTH_OF.get(error.code, Health.UNREACHABLE)
-    parts = [_tried(server), error.message, NEXT_STEP.get(health, "")]
+    next_step = FIND_DOCUMENT if error.code == "not_openapi" else NEXT_STEP.get(health, "")
+    parts = [_tried(server), error.message, next_step]
     return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL])
 
 
 def _tried(server: Server) -> str:
     if server.transport == Server.Transport.STDIO:
         return f"Started `{server.command}`."
+    if server.transport == Server.Transport.OPENAPI:
+        return f"Tried {server.openapi_url} as an OpenAPI document."
     return f"Tried {server.url} over {TRANSPORT_NAMES[server.transport]}." if server.url else ""
 
 
 def _ok_detail(server: Server, found: Introspection) -> str:
     speaks = f"Speaks MCP {found.protocol_version} over {TRANSPORT_NAMES[server.transport]}"
+    if server.transport == Server.Transport.OPENAPI:
+        speaks = f"The document is {found.protocol_version}"
     told = found.problems[:MAX_PROBLEMS_TOLD]
     if more := len(found.problems) - len(told):
         told.append(f"And {more} more like these.")

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from django.conf import settings
 
-from registry.connectors import mcp
+from registry.connectors import mcp, openapi
 from registry.connectors.base import (
     TRANSPORT_NAMES,
     CallResult,
@@ -21,6 +21,7 @@ CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] 
     Server.Transport.STREAMABLE_HTTP: mcp.connect,
     Server.Transport.SSE: mcp.connect,
     Server.Transport.STDIO: mcp.connect,
+    Server.Transport.OPENAPI: openapi.connect,
 }
 
 

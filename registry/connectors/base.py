@@ -20,9 +20,10 @@ TRANSPORT_NAMES: dict[str, str] = {
 class ConnectorError(Exception):
     """A server could not be reached, or did not do what it was asked.
 
-    `code` is one of needs_auth, wrong_transport, not_mcp, unreachable, timeout, blocked, protocol, tool_not_found,
-    too_large, unsupported. `message` is a sentence a person can act on. `sent` is False when the request certainly
-    had no effect on the server, so that asking again is safe. `http_status` is the last one seen, if any.
+    `code` is one of needs_auth, wrong_transport, not_mcp, not_openapi, unreachable, timeout, blocked, protocol,
+    tool_not_found, invalid_arguments, too_large, unsupported. `message` is a sentence a person can act on. `sent` is
+    False when the request certainly had no effect on the server, so that asking again is safe. `http_status` is the
+    last one seen, if any.
     """
 
     def __init__(self, code: str, message: str, *, sent: bool = False, http_status: int | None = None) -> None:
@@ -47,13 +48,21 @@ class ToolDefinition:
 
 @dataclass(frozen=True, slots=True)
 class Introspection:
-    """Who a server says it is and what it offers. `problems` are sentences about tools left out."""
+    """Who a server says it is and what it offers. `problems` are sentences about tools left out.
+
+    A description of a service may also say how many data models it has, how one signs in (a value of Server.AuthType)
+    and what to ask a user for (in the shape of Server.env_schema). `latency_ms` is set where connecting sent nothing.
+    """
 
     protocol_version: str
     server_name: str
     server_version: str
     tools: list[ToolDefinition]
     problems: list[str]
+    model_count: int | None = None
+    auth_type: str | None = None
+    env_schema: list[dict[str, Any]] = field(default_factory=list)
+    latency_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +97,13 @@ class Target:
 
     @classmethod
     def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":
-        """Credentials are environment variables of a command and headers of an address."""
+        """Credentials are environment variables of a command and headers of an address; where an OpenAPI service
+        wants them is for its document to say."""
         if server.transport == Server.Transport.STDIO:
             env = {**server.env, **credentials}
             return cls(server.transport, command=server.command, args=tuple(server.args), env=env)
+        if server.transport == Server.Transport.OPENAPI:
+            return cls(server.transport, url=server.openapi_url, headers=credentials)
         return cls(server.transport, url=server.url, headers=headers_of(server, credentials))
 
 

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from registry.connectors import Introspection, ToolDefinition
-from registry.definitions import model_count, schema_hash, toolset_hash
+from registry.definitions import models_of, schema_hash, toolset_hash
 from registry.embeddings import content_hash, text_of
 from registry.models import Connection, Health, HealthCheck, Server, Tool
 from registry.probes import ProbeOutcome
@@ -54,6 +54,7 @@ def record_probe(*, server: Server, outcome: ProbeOutcome, user: User | None = N
             keeps = user is not None and Connection.objects.filter(server=server).exclude(user=user).exists()
             changes = _record_tools(server, outcome.introspection.tools, now, keeps_missing=keeps)
             _count(server, outcome.introspection, now)
+            _take_sign_in(server, outcome.introspection)
         if user is None:
             _record_health(server, outcome, now)
         else:
@@ -137,10 +138,17 @@ def _define(tool: Tool, definition: ToolDefinition, now: datetime) -> bool:
 
 def _count(server: Server, found: Introspection, now: datetime) -> None:
     server.tool_count = len(found.tools)
-    server.model_count = model_count(found.tools)
+    server.model_count = models_of(found)
     server.toolset_hash = toolset_hash(schema_hash(tool) for tool in found.tools)
     server.tools_synced_at = now
     server.save(update_fields=["tool_count", "model_count", "toolset_hash", "tools_synced_at", "updated_at"])
+
+
+def _take_sign_in(server: Server, found: Introspection) -> None:
+    """How one signs in, where the server describes it: the page asks for what is named there."""
+    if found.auth_type is not None:
+        server.auth_type, server.env_schema = found.auth_type, found.env_schema
+        server.save(update_fields=["auth_type", "env_schema"])
 
 
 def _record_health(server: Server, outcome: ProbeOutcome, now: datetime) -> None:
@@ -174,7 +182,7 @@ def _healthcheck(
         server_name=found.server_name if found else "",
         server_version=found.server_version if found else "",
         tool_count=len(found.tools) if found else server.tool_count,
-        model_count=model_count(found.tools) if found else server.model_count,
+        model_count=models_of(found) if found else server.model_count,
         changes=changes.names,
         checked_at=now,
     )

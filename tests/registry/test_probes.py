@@ -77,9 +77,22 @@ async def test_tools_left_out_are_told(toy: Callable[..., Toy]):
     assert outcome.health == "ok"
 
 
-async def test_an_openapi_service_is_honestly_untested():
-    server = Server(transport="openapi", openapi_url="https://pets.example/openapi.json")
-    assert (await found(server, "OpenAPI", "cannot be connected yet")).health == "untested"
+@pytest.fixture(scope="module")
+def service(toy: Callable[..., Toy]) -> Toy:
+    return toy("openapi_service")
+
+
+async def test_an_openapi_service_is_read(service):
+    outcome = await found(Server(transport="openapi", openapi_url=service.url), "OpenAPI 3.1.0", "37 tools", "left out")
+    assert (outcome.health, outcome.introspection.auth_type) == ("ok", "bearer")
+    assert outcome.latency_ms > 0
+
+
+@pytest.mark.parametrize(("path", "word"), [("html", "a web page"), ("json", "neither a field"), ("gone", "404")])
+async def test_what_is_no_openapi_document_says_what_to_look_for(service, path, word):
+    address = f"{service.base}/wrong/{path}"
+    server = Server(transport="openapi", openapi_url=address)
+    assert (await found(server, address, word, "address is that of the document itself")).health == "not_mcp"
 
 
 async def test_a_server_without_an_address_is_honestly_untested():
