@@ -11,7 +11,7 @@ from rest_framework import exceptions, pagination
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
-API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz")
+API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz", "/v0.1")
 STATUS_CODES = {
     400: "bad_request",
     401: "not_authenticated",

@@ -1,6 +1,6 @@
 """Who is calling, for the API's async views: DRF authenticates, but its own views are synchronous."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
@@ -12,13 +12,13 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-AsyncView = TypeVar("AsyncView", bound=Callable[..., Coroutine[Any, Any, Any]])
+PlainView = TypeVar("PlainView", bound=Callable[..., Any])
 
 
-def documented_by(document: type[APIView]) -> Callable[[AsyncView], AsyncView]:
-    """Describe an async view in the API's document by a DRF view with the same methods, which is never called."""
+def documented_by(document: type[APIView]) -> Callable[[PlainView], PlainView]:
+    """Describe a plain view in the API's document by a DRF view with the same methods, which is never called."""
 
-    def mark(view: AsyncView) -> AsyncView:
+    def mark(view: PlainView) -> PlainView:
         view.cls = document  # type: ignore[attr-defined]
         view.initkwargs = {}  # type: ignore[attr-defined]
         return view

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from registry import api, search_api, views
+from registry import api, search_api, subregistry_api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -11,9 +11,14 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/<str:server>/tools/<path:tool>/accept", api.ToolAccept.as_view(), name="api_tool_accept"),
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
+    path("v0.1/servers", subregistry_api.servers, name="public_servers"),
+    path("v0.1/servers/<path:name>/versions", subregistry_api.versions, name="public_versions"),
+    path("v0.1/servers/<path:name>/versions/<str:version>", subregistry_api.version, name="public_version"),
 ]
 page_urlpatterns: list[URLPattern] = [
-    path("servers", views.servers, name="servers"),
+    path("servers", subregistry_api.or_page(views.servers, subregistry_api.servers), name="servers"),
+    path("servers/<path:name>/versions", subregistry_api.versions),
+    path("servers/<path:name>/versions/<str:version>", subregistry_api.version),
     path("servers/new", views.server_new, name="server_new"),
     path("servers/<str:name>", views.server, name="server"),
     path("servers/<str:name>/test", views.server_test, name="server_test"),
