@@ -279,7 +279,7 @@ class TestFailures:
             server.process.kill()
             with pytest.raises(ConnectorError) as in_flight:
                 await calling
-            for _ in range(2):  # the first may still find an open connection that nobody reads; the second has to open one
+            for _ in range(2):  # the first may find an open connection that nobody reads; the second opens one
                 with pytest.raises(ConnectorError) as afterwards:
                     await session.call("upper", {"text": "x"}, timeout_s=PATIENCE_S)
         assert (in_flight.value.code, in_flight.value.sent) == ("unreachable", True)
