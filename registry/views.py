@@ -21,6 +21,7 @@ from registry.healthchecks import check_now
 from registry.models import Connection, HealthCheck, ImportRun, Server
 from registry.pages import PageRequest, message_of, paginate, refusal
 from registry.search import ServerHit, search_servers
+from registry.snippets import snippets_of
 
 SEARCH_HITS = 50
 AUTHORISED_SHOWN = 10
@@ -130,6 +131,7 @@ def server_context(server: Server, user: User, form: AuthoriseForm | None = None
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
         "is_own": server.owner_id == user.pk,
+        "snippets": snippets_of(server),
     }
 
 
