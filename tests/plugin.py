@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mcpregistry import embedded
+from mcpregistry.embedded.places import socket_folder
 
 # What a developer may have set and a test must not see.
 FOREIGN = (
@@ -66,7 +67,9 @@ def make_data_dir() -> Path:
 
 
 def remove_data_dir(folder: Path) -> None:
-    """The folder, and the databases in it that lie elsewhere."""
+    """The folder, and what of it lies elsewhere: databases and sockets."""
+    for service in ("postgres", "redis"):
+        shutil.rmtree(socket_folder(folder, service), ignore_errors=True)
     for link in [path for path in folder.rglob("postgres*") if path.is_symlink()]:
         shutil.rmtree(link.resolve().parent, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
