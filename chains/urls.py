@@ -29,6 +29,7 @@ page_urlpatterns: list[URLPattern] = [
     path("templates", views.templates, name="templates"),
     path("templates/<uuid:pk>", views.template, name="template"),
     path("templates/<uuid:pk>/execute", views.template_execute, name="template_execute"),
+    path("templates/<uuid:pk>/accept", views.template_accept, name="template_accept"),
     path("templates/<uuid:pk>/rename", views.template_rename, name="template_rename"),
     path("templates/<uuid:pk>/delete", views.template_delete, name="template_delete"),
 ]

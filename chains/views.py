@@ -10,6 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from chains import artifacts, services
+from chains.changes import REDEFINED, changes_of, explained
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
 from chains.models import Result, Run, Template
@@ -95,7 +96,9 @@ def run_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @require_GET
 def templates(request: PageRequest) -> HttpResponse:
     page = paginate(request, Template.objects.owned_by(request.user))
-    return render(request, "chains/templates.html", {"page": page})
+    changes = changes_of(page.items, request.user)
+    rows = [(template, changes[template.pk]) for template in page.items]
+    return render(request, "chains/templates.html", {"page": page, "rows": rows})
 
 
 @login_required
@@ -121,8 +124,11 @@ def template(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def template_page(
     request: PageRequest, template: Template, inputs: InputsForm, problems: Sequence[Problem] = (), status: int = 200
 ) -> HttpResponse:
+    changes = explained(changes_of([template], request.user)[template.pk])
     context = {
         "template": template,
+        "changes": changes,
+        "can_accept": all(change.kind == REDEFINED for change in changes),
         "inputs": inputs,
         "rename": TemplateForm(instance=template),
         "drawing": drawing_of_plan(template.plan),
@@ -151,6 +157,17 @@ def template_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     except PlanError as error:
         return template_page(request, template, form, error.problems, status=400)
     return redirect("run", run.pk)
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def template_accept(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Keep the plan with its tools as they are defined now."""
+    template = own_template(request, pk)
+    services.update_template(template=template, plan=template.plan)
+    messages.success(request, "Kept with its tools as they are now. It runs again.")
+    return redirect("template", pk)
 
 
 @login_required

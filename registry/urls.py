@@ -23,6 +23,7 @@ page_urlpatterns: list[URLPattern] = [
     path("servers/<str:name>", views.server, name="server"),
     path("servers/<str:name>/test", views.server_test, name="server_test"),
     path("servers/<str:name>/authorise", views.server_authorise, name="server_authorise"),
+    path("servers/<str:name>/accept", views.server_accept, name="server_accept"),
     path("servers/<str:name>/revoke", views.server_revoke, name="server_revoke"),
     path("servers/<str:name>/delete", views.server_delete, name="server_delete"),
 ]

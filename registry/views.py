@@ -14,17 +14,20 @@ from django.views.decorators.http import require_GET, require_POST
 from rest_framework.exceptions import APIException
 
 from registry import services
+from registry.changes import changes_of, digest_of
 from registry.facets import Address, choices, chosen_filters, facets_of_hits, facets_of_list
 from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
 from registry.healthchecks import check_now
-from registry.models import Connection, HealthCheck, ImportRun, Server
-from registry.pages import PageRequest, message_of, paginate, refusal
+from registry.history import history_of
+from registry.models import Connection, HealthCheck, ImportRun, Server, Tool
+from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
 from registry.snippets import snippets_of
 
 SEARCH_HITS = 50
 AUTHORISED_SHOWN = 10
+REMOVED_SHOWN = 30
 KINDS = [("url", "A web address"), ("command", "A command"), ("openapi", "An OpenAPI document")]
 
 
@@ -121,18 +124,33 @@ def server_tested(request: HttpRequest, pk: UUID, user: User) -> HttpResponse:
 
 def server_context(server: Server, user: User, form: AuthoriseForm | None = None) -> dict[str, Any]:
     connection = Connection.objects.filter(user=user, server=server).first()
-    tools = list(server.tools.present())
+    tools = list(Tool.objects.filter(server=server).present().with_acceptance_of(user))
+    changes = changes_of(tools, connection if connection and connection.is_valid else None)
     return {
         "server": server,
         "connection": connection,
-        "tools": [(tool, connection.policy_for(tool) if connection else None) for tool in tools],
+        "tools": [(tool, connection.policy_for(tool) if connection else None, changes.get(tool.pk)) for tool in tools],
+        "removed": server.tools.exclude(removed_at=None).order_by("-removed_at")[:REMOVED_SHOWN],
+        "pending": [change for change in changes.values() if change.kind != Tool.Change.HELD],
+        "digest": digest_of(changes.values()),
+        "history": history_of(server),
         "form": form or AuthoriseForm(server, tools, connection),
-        "check": HealthCheck.objects.filter(server=server).first(),
+        "check": newest_check(server, user, connection),
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
         "is_own": server.owner_id == user.pk,
         "snippets": snippets_of(server),
     }
+
+
+def newest_check(server: Server, user: User, connection: Connection | None) -> HealthCheck | None:
+    """The one that says most to this user: their own, where it speaks for the server."""
+    shared = HealthCheck.objects.shared().filter(server=server).first()
+    own = HealthCheck.objects.filter(server=server, user=user).first()
+    if own is None or shared is None:
+        return own or shared
+    speaks = connection.speaks_for(server) if connection else own.checked_at >= shared.checked_at
+    return own if speaks else shared
 
 
 @login_required
@@ -165,6 +183,32 @@ def server_authorise(request: PageRequest, name: str) -> HttpResponse:
         return server_page(request, server, form)
     messages.success(request, f"Authorised. Your plans may use {server} now.")
     return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+@says_errors(services.NotConnected, services.UnknownTools, services.ChangedAgain)
+def server_accept(request: PageRequest, name: str) -> HttpResponse:
+    """Accept one tool (`tool`, as `hash`), or all that the page showed (`digest`)."""
+    server = visible_server(request, name)
+    seen: dict[str, str | None]
+    if "tool" in request.POST:
+        seen = {request.POST["tool"]: request.POST.get("hash", "")}
+    else:
+        seen = shown_changes(server, request.user, request.POST.get("digest", ""))
+    count = services.accept_tools(user=request.user, server=server, seen=seen)
+    messages.success(request, f"Accepted: {count} tool{'' if count == 1 else 's'}. Your plans may use them.")
+    return redirect(f"{server.get_absolute_url()}#tools")
+
+
+def shown_changes(server: Server, user: User, digest: str) -> dict[str, str | None]:
+    """Raises ChangedAgain when the page showed something else."""
+    connection = Connection.objects.valid().filter(user=user, server=server).first()
+    changes = changes_of(Tool.objects.filter(server=server).present().with_acceptance_of(user), connection)
+    pending = [change for change in changes.values() if change.kind != Tool.Change.HELD]
+    if digest_of(changes.values()) != digest:
+        raise services.ChangedAgain([change.tool.name for change in pending] or ["A tool"])
+    return {change.tool.name: change.tool.schema_hash for change in pending}
 
 
 @login_required

@@ -1,7 +1,7 @@
 """Test many servers side by side in one job."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,22 +19,22 @@ PATIENCE_S = 15.0  # for one server; whoever clicks “Test connection” has mo
 LOOK_S = 0.5
 
 
-def probe_side_by_side(server_ids: list[str]) -> None:
-    """Record each as it ends; what was not tested when somebody else's test had to come first is due again."""
+def probe_side_by_side(server_ids: Sequence[Any], *, makes_way: bool = True) -> None:
+    """Record each as it ends. When somebody else's test must come first, what is left is due again."""
     servers = list(
         Server.objects.filter(pk__in=server_ids).exclude(status=Server.Status.DELETED).select_related("owner")
     )
     left = {server.pk: server for server in servers}
-    async_to_sync(_work)(left, owners_probers(servers))
+    async_to_sync(_work)(left, owners_probers(servers), makes_way)
     give_back(list(left))
 
 
-async def _work(left: dict[Any, Server], probers: Mapping[Any, Prober]) -> None:
+async def _work(left: dict[Any, Server], probers: Mapping[Any, Prober], makes_way: bool) -> None:
     """Takes from `left` what is done."""
     waiting = iter(list(left.values()))
     workers = [asyncio.create_task(_one_after_the_other(waiting, left, probers)) for _ in range(CONCURRENCY)]
     pending = set(workers)
-    while pending and not await sync_to_async(somebody_waits)():
+    while pending and not (makes_way and await sync_to_async(somebody_waits)()):
         _, pending = await asyncio.wait(pending, timeout=LOOK_S)
     for task in pending:
         task.cancel()

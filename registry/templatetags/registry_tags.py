@@ -7,7 +7,7 @@ from typing import Any
 
 from django import template
 
-from registry.models import Health, Server
+from registry.models import Health, Server, Tool
 
 register = template.Library()
 
@@ -48,6 +48,18 @@ def health_tone(health: str) -> str:
 @register.filter
 def health_words(health: str) -> str:
     return HEALTH[Health(health)][1]
+
+
+CHANGES = {
+    Tool.Change.NEW: "new, not accepted yet",
+    Tool.Change.CHANGED: "changed, not accepted yet",
+    Tool.Change.HELD: "held back",
+}
+
+
+@register.filter
+def change_words(change: str) -> str:
+    return CHANGES[Tool.Change(change)]
 
 
 @register.filter

@@ -7,24 +7,22 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db.models import F
 from redis import RedisError
 
-from registry.jobs import probe_server
 from registry.models import Health, Server
-from registry.services.probing import probe_on_commit
+from registry.services.batches import probe_side_by_side
+from registry.services.probing import enqueue_claimed
 
 DEFAULT_LIMIT = 100
 
 
 class Command(BaseCommand):
-    help = "Queue a test of servers' connections, without anybody's credentials, the longest untested first."
+    help = "Queue a test of servers' connections, as their owners, the longest untested first."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("slugs", nargs="*", help="these servers; none: any that are reached by an address")
         parser.add_argument("--limit", type=int, default=DEFAULT_LIMIT, help=f"at most so many ({DEFAULT_LIMIT})")
         parser.add_argument("--health", choices=Health.values, help="only those last seen so")
         parser.add_argument("--source", default="", help="only those first seen in this catalogue")
-        parser.add_argument(
-            "--now", action="store_true", help="test here, one after the other, and print what is found"
-        )
+        parser.add_argument("--now", action="store_true", help="test here, side by side, and print what is found")
 
     def handle(self, *, slugs: list[str], limit: int, now: bool, **options: Any) -> None:
         chosen = Server.objects.exclude(status=Server.Status.DELETED).exclude(transport="")
@@ -34,24 +32,23 @@ class Command(BaseCommand):
         else:  # testing one that is started by a command runs somebody's code here: only when it is named
             chosen = chosen.exclude(transport=Server.Transport.STDIO)
         longest_ago = F("last_healthcheck").asc(nulls_first=True)
-        ids = list(chosen.filter(**filters).order_by(longest_ago, "pk").values_list("pk", flat=True)[: max(0, limit)])
+        servers = list(chosen.filter(**filters).order_by(longest_ago, "pk")[: max(0, limit)])
         if now:
-            self._probe(ids)
+            self._probe([server.pk for server in servers])
         else:
-            self._enqueue(ids)
+            self._enqueue(servers)
 
     def _probe(self, ids: list[Any]) -> None:
-        for server_id in ids:
-            probe_server(str(server_id))
-            server = Server.objects.get(pk=server_id)
+        probe_side_by_side(ids, makes_way=False)
+        for server in Server.objects.filter(pk__in=ids).order_by("slug"):
             self.stdout.write(
                 f"{server.slug}: {server.health}, {server.tool_count} tools. {server.health_detail}".strip()
             )
         self.stdout.write(f"tested {len(ids)}")
 
-    def _enqueue(self, ids: list[Any]) -> None:
+    def _enqueue(self, servers: list[Server]) -> None:
         try:
-            probe_on_commit(ids)
+            enqueue_claimed(servers)
         except RedisError as error:
             raise CommandError(f"Redis cannot be reached: {error}. --now tests without a queue.") from error
-        self.stdout.write(f"queued {len(ids)}")
+        self.stdout.write(f"queued {len(servers)}")
