@@ -144,6 +144,7 @@ RQ_QUEUES = {
 RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
 # Periodic jobs, for example {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 60} (seconds).
 RQ_CRON: list[dict[str, Any]] = [
+    {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
     {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
     {"func": "registry.jobs.schedule_probes", "queue_name": "probes", "interval": 15, "ttl": 15, "result_ttl": 15},
 ]

@@ -124,7 +124,8 @@ class ServerAdmin(admin.ModelAdmin):
             self.message_user(request, str(error), messages.ERROR)
             return
         gone = ", ".join(server.slug for server in chosen if server.pk != kept.pk)
-        LogEntry.objects.log_actions(str(request.user.pk), [kept], CHANGE, f"Merged {gone} into it.", single_object=True)
+        told = f"Merged {gone} into it."
+        LogEntry.objects.log_actions(str(request.user.pk), [kept], CHANGE, told, single_object=True)
         embed_on_commit()
         self.message_user(request, f"They are one server now: {kept.slug}.", messages.SUCCESS)
 

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from registry import api, search_api, subregistry_api, views
+from registry import api, search_api, source_views, subregistry_api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -16,6 +16,9 @@ api_urlpatterns: list[URLPattern] = [
     path("v0.1/servers/<path:name>/versions/<str:version>", subregistry_api.version, name="public_version"),
 ]
 page_urlpatterns: list[URLPattern] = [
+    path("sources", source_views.sources, name="sources"),
+    path("sources/<str:name>", source_views.source, name="source"),
+    path("sources/<str:name>/import", source_views.source_import, name="source_import"),
     path("servers", subregistry_api.or_page(views.servers, subregistry_api.servers), name="servers"),
     path("servers/<path:name>/versions", subregistry_api.versions),
     path("servers/<path:name>/versions/<str:version>", subregistry_api.version),

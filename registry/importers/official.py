@@ -76,11 +76,17 @@ def _identity(server: Mapping[str, Any]) -> tuple[str, ...]:
     repository = fields.mapping(server.get("repository"))
     packages = fields.mappings(server.get("packages"))
     return keys_of(
-        urls=[fields.text(remote, "url") for remote in fields.mappings(server.get("remotes"))],
+        urls=_same_host([fields.text(remote, "url") for remote in fields.mappings(server.get("remotes"))]),
         packages=[(fields.text(one, "registryType"), fields.text(one, "identifier")) for one in packages],
         repository=fields.text(repository, "url"),
         folder=fields.text(repository, "subfolder"),
     )
+
+
+def _same_host(urls: list[str]) -> list[str]:
+    """Ways to one server. Remotes on several hosts are several servers, and the record does not say which."""
+    hosts = {url.split("/")[2] if url.count("/") > 1 else url for url in urls}
+    return urls if len(hosts) == 1 else []
 
 
 def _meta(document: Mapping[str, Any]) -> Mapping[str, Any]:
