@@ -107,4 +107,9 @@ def _ok_detail(server: Server, found: Introspection) -> str:
     told = found.problems[:MAX_PROBLEMS_TOLD]
     if more := len(found.problems) - len(told):
         told.append(f"And {more} more like these.")
-    return " ".join([f"{speaks}, {len(found.tools)} tools.", *told])[:MAX_DETAIL]
+    return " ".join([f"{speaks}, {len(found.tools)} tools.", *_asks(found), *told])[:MAX_DETAIL]
+
+
+def _asks(found: Introspection) -> list[str]:
+    names = ", ".join(str(entry["name"]) for entry in found.env_schema[:MAX_PROBLEMS_TOLD])
+    return [f"Calls may need credentials ({names}): enter them under Authorise."] if names else []

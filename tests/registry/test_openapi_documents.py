@@ -12,6 +12,7 @@ from registry.connectors.openapi import parsing
 from registry.connectors.openapi.reading import read
 from registry.connectors.openapi.schemas import size
 from registry.connectors.openapi.tools import MAX_INPUT_CHARACTERS
+from registry.definitions import schema_hash
 from tests.registry.openapi_documents import document, fetched, get, introspected, post, tool_of
 
 PET = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}
@@ -52,7 +53,8 @@ class TestDescriptions:
         found = await introspected(
             document({"/a": {method: {} for method in ("get", "head", "put", "delete", "post")}})
         )
-        hints = {tool.name.partition("_")[0]: tool.annotations for tool in found.tools}
+        hints = {tool.name.partition("_")[0]: dict(tool.annotations) for tool in found.tools}
+        assert {each.pop("request") for each in hints.values()} >= {"GET https://pets.example/a"}
         assert hints == {
             "get": {"readOnlyHint": True},
             "head": {"readOnlyHint": True},
@@ -60,6 +62,10 @@ class TestDescriptions:
             "delete": {"idempotentHint": True, "destructiveHint": True},
             "post": {},
         }
+
+    async def test_another_place_to_call_is_another_definition(self):
+        one, other = [await tool_of(document({"/a": get()}, servers=[{"url": url}])) for url in ("/v1", "/v2")]
+        assert schema_hash(one) != schema_hash(other)
 
 
 class TestParameters:

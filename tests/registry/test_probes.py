@@ -83,7 +83,9 @@ def service(toy: Callable[..., Toy]) -> Toy:
 
 
 async def test_an_openapi_service_is_read(service):
-    outcome = await found(Server(transport="openapi", openapi_url=service.url), "OpenAPI 3.1.0", "37 tools", "left out")
+    outcome = await found(
+        Server(transport="openapi", openapi_url=service.url), "OpenAPI 3.1.0", "37 tools", "left out", "X-API-Key"
+    )
     assert (outcome.health, outcome.introspection.auth_type) == ("ok", "bearer")
     assert outcome.latency_ms > 0
 

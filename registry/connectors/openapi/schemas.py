@@ -5,7 +5,7 @@ allows more than it should: the service itself has the last word.
 """
 
 import json
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,7 @@ class Schemas:
     names: dict[str, str] = field(default_factory=dict)  # pointer → name in $defs
     pointers: dict[str, str] = field(default_factory=dict)  # the other way round
     known: dict[str, Converted] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)  # of names that are alike
     problems: list[str] = field(default_factory=list)
 
     def convert(self, schema: Any, refs: set[str]) -> dict[str, Any]:
@@ -130,10 +131,10 @@ class Schemas:
         if pointer not in self.names:
             last = pointer.rpartition("/")[2] or "schema"
             plain = "".join(char if char.isascii() and (char.isalnum() or char in "._-") else "_" for char in last)
-            name, count = plain, 1
+            name = plain
             while name in self.pointers:
-                count += 1
-                name = f"{plain}_{count}"
+                self.counts[plain] += 1
+                name = f"{plain}_{self.counts[plain] + 1}"
             self.names[pointer], self.pointers[name] = name, pointer
         return self.names[pointer]
 

@@ -6,6 +6,8 @@ of any other kind, and one whose properties are called like a parameter, is one 
 """
 
 import re
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,10 +15,12 @@ from registry.connectors.base import ToolDefinition
 from registry.connectors.openapi.bodies import declared_body
 from registry.connectors.openapi.document import BadReference, Declared, Document, mapping
 from registry.connectors.openapi.operations import Body, Operation, Parameter
+from registry.connectors.openapi.parsing import not_openapi
 from registry.connectors.openapi.schemas import IN, OUT, Schemas, size
 from registry.connectors.openapi.security import security_of
 
 MAX_TOOLS = 5_000
+MAX_SECONDS = 45.0
 MAX_TOTAL_CHARACTERS = 40_000_000  # of all schemas together
 MAX_INPUT_CHARACTERS = 60_000
 MAX_OUTPUT_CHARACTERS = 20_000
@@ -40,11 +44,15 @@ class ToolMaker:
         self.outputs = Schemas(document, OUT)
         self.problems: list[str] = []
         self.names: set[str] = set()
+        self.counts: Counter[str] = Counter()  # of names that are alike
         self.total = 0
 
     def all(self) -> Iterator[tuple[ToolDefinition, Operation]]:
         """Sentences about what is left out are in `told` when this has ended."""
+        deadline = time.monotonic() + MAX_SECONDS
         for declared in self.document.declared(self.problems):
+            if time.monotonic() > deadline:
+                raise not_openapi(f"The document takes longer than {MAX_SECONDS:.0f} s to read.")
             if len(self.names) >= MAX_TOOLS or self.total > MAX_TOTAL_CHARACTERS:
                 self.problems.append(f"The document is too large: {len(self.names)} operations were taken.")
                 return
@@ -62,9 +70,10 @@ class ToolMaker:
         schema, parameters, body = self._input(declared)
         output = self._output(declared.operation)
         self.total += size(schema) + size(output)
+        base_url = self.document.base_url(declared, self.document_url)
         operation = Operation(
             method=declared.method.upper(),
-            base_url=self.document.base_url(declared, self.document_url),
+            base_url=base_url,
             path=declared.path,
             parameters=parameters,
             body=body,
@@ -72,7 +81,8 @@ class ToolMaker:
         )
         title, description = _texts(declared)
         name = self._name(declared)
-        return ToolDefinition(name, title, description, schema, output, _annotations(declared, title)), operation
+        annotations = _annotations(declared, title, base_url)
+        return ToolDefinition(name, title, description, schema, output, annotations), operation
 
     def _input(self, declared: Declared) -> tuple[dict[str, Any], tuple[Parameter, ...], Body | None]:
         refs: set[str] = set()
@@ -138,10 +148,10 @@ class ToolMaker:
         said = declared.operation.get("operationId")
         wanted = _cleaned(said) if isinstance(said, str) else ""
         wanted = wanted or _cleaned(f"{declared.method}_{declared.path}") or declared.method
-        name, count = wanted, 1
+        name = wanted
         while name in self.names:
-            count += 1
-            ending = f"_{count}"
+            self.counts[wanted] += 1
+            ending = f"_{self.counts[wanted] + 1}"
             name = wanted[: MAX_NAME - len(ending)] + ending
         self.names.add(name)
         return name
@@ -182,9 +192,10 @@ def _texts(declared: Declared) -> tuple[str, str]:
     return summary[:MAX_TITLE], description[:MAX_DESCRIPTION]
 
 
-def _annotations(declared: Declared, title: str) -> dict[str, Any]:
-    """What HTTP promises of the method."""
+def _annotations(declared: Declared, title: str, base_url: str) -> dict[str, Any]:
+    """What HTTP promises of the method. `request` is where a call goes: should that change, the tool has changed."""
     found: dict[str, Any] = {"title": title} if title else {}
+    found["request"] = f"{declared.method.upper()} {base_url}{declared.path}"
     if declared.method in READING:
         found["readOnlyHint"] = True
     if declared.method in {"put", "delete"}:
