@@ -138,3 +138,7 @@ class CatalogueSource(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def is_due(self) -> bool:
+        return self.next_at <= timezone.now()
