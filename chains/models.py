@@ -30,6 +30,7 @@ class Template(models.Model):
     plan = models.JSONField()
     tool_hashes = models.JSONField(default=dict, blank=True, help_text="'server/tool' → schema_hash when saved")
     version = models.PositiveIntegerField(default=1)
+    plan_saved_at = models.DateTimeField(default=timezone.now, help_text="when this version of the plan was saved")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -41,6 +42,28 @@ class Template(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class TemplateVersion(models.Model):
+    """A plan a template had before its present one."""
+
+    template = models.ForeignKey(Template, on_delete=models.CASCADE, related_name="former")
+    version = models.PositiveIntegerField()
+    plan = models.JSONField()
+    saved_at = models.DateTimeField(help_text="when this version was saved, not when it was replaced")
+    saved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        db_table = "template_versions"
+        ordering = ["-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["template", "version"], name="one_row_per_template_version"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.template_id} version {self.version}"
 
 
 class RunQuerySet(OwnedQuerySet):

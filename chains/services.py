@@ -264,15 +264,39 @@ def save_template(
 def update_template(
     *, template: Template, name: str | None = None, description: str | None = None, plan: Any = None
 ) -> Template:
-    """Change what is given; a plan is validated, accepts its tools as they are now, and makes a new version."""
-    if plan is not None:
-        checked = checked_plan(plan, user=template.owner)
-        template.plan, template.version = plan, template.version + 1
-        template.tool_hashes = tool_hashes(checked, user=template.owner)
-    template.name = template.name if name is None else name
-    template.description = template.description if description is None else description
-    template.save()
+    """Change what is given. A plan is validated and accepts its tools as they are now; where it differs from the one
+    that is there, that one is kept as a former version. Raises PlanError."""
+    checked = None if plan is None else checked_plan(plan, user=template.owner)
+    with transaction.atomic():
+        template = Template.objects.select_for_update().get(pk=template.pk)
+        if checked is not None:
+            _give_plan(template, checked)
+        template.name = template.name if name is None else name
+        template.description = template.description if description is None else description
+        template.save()
     return template
+
+
+def _give_plan(template: Template, plan: Plan) -> None:
+    """Set on the locked row, unsaved."""
+    template.tool_hashes = tool_hashes(plan, user=template.owner)
+    if plan.data == template.plan:
+        return
+    template.former.create(
+        version=template.version, plan=template.plan, saved_at=template.plan_saved_at, saved_by=template.owner
+    )
+    template.plan, template.version, template.plan_saved_at = plan.data, template.version + 1, timezone.now()
+
+
+def duplicate_template(*, template: Template) -> Template:
+    """Its present plan under another name, without its history; it accepts no tool that the first one did not."""
+    return Template.objects.create(
+        owner=template.owner,
+        name=f"{template.name[:190]} (copy)",
+        description=template.description,
+        plan=template.plan,
+        tool_hashes=template.tool_hashes,
+    )
 
 
 def tool_hashes(plan: Plan, *, user: User) -> dict[str, str]:

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from chains import api, views
+from chains import api, template_api, template_views, views
 from registry.pages import by_accept
 
 api_urlpatterns: list[URLPattern] = [
@@ -13,6 +13,8 @@ api_urlpatterns: list[URLPattern] = [
     path("chain/runs/<uuid:pk>/cancel", api.RunCancel.as_view()),
     path("chain/runs/<uuid:pk>/retry", api.RunRetry.as_view()),
     path("chain/templates", api.TemplateList.as_view()),
+    path("chain/templates/import", template_api.TemplateImport.as_view()),
+    path("chain/templates/<uuid:pk>/export", template_api.TemplateExport.as_view(), name="api_template_export"),
     path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view(), name="api_template"),
     path("results", by_accept(page=views.results, api=api.ResultList.as_view()), name="results"),
     path("results/<uuid:pk>/file", api.ResultFile.as_view(), name="result_file"),
@@ -27,6 +29,12 @@ page_urlpatterns: list[URLPattern] = [
     path("runs/<uuid:pk>/execute", views.run_execute, name="run_execute"),
     path("runs/<uuid:pk>/template", views.template_new, name="template_new"),
     path("templates", views.templates, name="templates"),
+    path("templates/import", template_views.template_import, name="template_import"),
+    path("templates/<uuid:pk>/versions/<int:version>", template_views.template_version, name="template_version"),
+    path(
+        "templates/<uuid:pk>/versions/<int:version>/restore", template_views.template_restore, name="template_restore"
+    ),
+    path("templates/<uuid:pk>/duplicate", template_views.template_duplicate, name="template_duplicate"),
     path("templates/<uuid:pk>", views.template, name="template"),
     path("templates/<uuid:pk>/execute", views.template_execute, name="template_execute"),
     path("templates/<uuid:pk>/accept", views.template_accept, name="template_accept"),

@@ -134,6 +134,7 @@ def template_page(
         "drawing": drawing_of_plan(template.plan),
         "runs": template.runs.all()[:RUNS_SHOWN],
         "problems": problems,
+        "former": template.former.select_related("saved_by").defer("plan"),
     }
     return render(request, "chains/template.html", context, status=status)
 
@@ -149,7 +150,7 @@ def template_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         return template_page(request, template, form, status=400)
     approval = request.POST.get("approval", "")
     try:
-        run = services.start_run(user=request.user, plan=None, template=template, inputs=form.inputs, approval=approval)
+        run = services.start_run(user=request.user, plan=None, template=template, inputs=form.values, approval=approval)
     except services.InputError as error:
         for problem in error.problems:
             form.add_problem(problem.path, problem.message)

@@ -108,7 +108,8 @@ def test_a_template_is_saved_from_a_run_changed_and_run_with_inputs(
     template = api.post("/chain/templates", {"name": "Shout", "run_id": run_id}).json()
     assert (template["version"], template["plan"]) == (1, shout)
     assert template["tool_hashes"] == {"text/upper": "upper as first seen"}
-    changed = api.patch(f"/chain/templates/{template['id']}", {"name": "Shout it", "plan": shout}).json()
+    named = shout | {"outputs": {"said": {"$input": "/said"}, "s1": {"$ref": "s1#"}}}
+    changed = api.patch(f"/chain/templates/{template['id']}", {"name": "Shout it", "plan": named}).json()
     assert (changed["name"], changed["version"]) == ("Shout it", 2)
     refused = execute(api, template_id=template["id"], inputs={"said": 5})
     assert (refused.status_code, refused.json()["error"]["code"]) == (400, "invalid_inputs")
