@@ -20,6 +20,7 @@ from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
 from registry.services.probing import enqueue_due
 from registry.sources import options_for, queue_due_imports, resumed_options
+from registry.trials import perform
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,11 @@ def _probe(server: Server, prober: Prober) -> ProbeOutcome:
         return asyncio.run(probe(server, prober.credentials))
     except JobTimeoutException:
         return ProbeOutcome(Health.TIMEOUT, "The test was stopped: the server kept the worker busy beyond its time.")
+
+
+def call_tool(trial: str, tool_id: int, user_id: int, arguments: dict[str, Any]) -> None:
+    """Call a tool once for a user who tries it; the answer waits in the cache."""
+    perform(trial, tool_id, user_id, arguments)
 
 
 def schedule_probes() -> int:

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from registry import api, search_api, source_views, subregistry_api, views
+from registry import api, search_api, source_views, subregistry_api, trials_api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -9,6 +9,7 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/<str:server>", api.ServerDetail.as_view(), name="api_server"),
     path("registry/<str:server>/tools", api.ServerTools.as_view(), name="api_server_tools"),
     path("registry/<str:server>/tools/<path:tool>/accept", api.ToolAccept.as_view(), name="api_tool_accept"),
+    path("registry/<str:server>/tools/<path:tool>/call", trials_api.call_tool, name="api_tool_call"),
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
     path("v0.1/servers", subregistry_api.servers, name="public_servers"),
@@ -24,6 +25,7 @@ page_urlpatterns: list[URLPattern] = [
     path("servers/<path:name>/versions/<str:version>", subregistry_api.version),
     path("servers/new", views.server_new, name="server_new"),
     path("servers/<str:name>", views.server, name="server"),
+    path("servers/<str:name>/try/<int:pk>", trials_api.tool_try, name="tool_try"),
     path("servers/<str:name>/test", views.server_test, name="server_test"),
     path("servers/<str:name>/authorise", views.server_authorise, name="server_authorise"),
     path("servers/<str:name>/accept", views.server_accept, name="server_accept"),

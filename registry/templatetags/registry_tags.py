@@ -88,6 +88,17 @@ def as_json(value: Any) -> str:
 
 
 @register.filter
+def pretty(text: str) -> str:
+    """A text that is a JSON object or list, laid out; any other as it is."""
+    if not text.lstrip().startswith(("{", "[")):
+        return text
+    try:
+        return as_json(json.loads(text))
+    except (ValueError, RecursionError):
+        return text
+
+
+@register.filter
 def web_address(value: str) -> str:
     """An address that may stand in a link; anything but http(s) becomes nothing."""
     return value if value.startswith(("https://", "http://")) else ""

@@ -6,6 +6,8 @@ CALLS = {
     "/registry": {"get", "post"},
     "/registry/{server}": {"get", "patch", "delete"},
     "/registry/{server}/tools": {"get"},
+    "/registry/{server}/tools/{tool}/call": {"post"},
+    "/v0.1/servers": {"get"},
     "/registry/{server}/connection": {"get", "put", "delete"},
     "/registry/{server}/healthcheck": {"post"},
 }

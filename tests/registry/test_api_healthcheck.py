@@ -1,7 +1,5 @@
 """POST /registry/{id}/healthcheck: a worker tests, the caller waits, and is told whatever happened."""
 
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -10,41 +8,11 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 from rq import SimpleWorker
-from rq.timeouts import TimerDeathPenalty
 
 from registry import healthchecks
 from registry.models import HealthCheck, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class ThreadWorker(SimpleWorker):
-    """A worker beside the test, in a thread: no signals."""
-
-    death_penalty_class = TimerDeathPenalty
-
-    def _install_signal_handlers(self) -> None:
-        pass
-
-
-@pytest.fixture
-def probe_worker() -> Iterator[ThreadWorker]:
-    queue = django_rq.get_queue("probes")
-    worker = ThreadWorker([queue], connection=queue.connection)
-
-    def work() -> None:
-        worker.work(logging_level="WARNING")
-        connections.close_all()
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    while not worker.all_keys(connection=queue.connection, queue=queue):
-        assert thread.is_alive()
-    yield worker
-    worker._stop_requested = True
-    queue.enqueue("time.time")  # wakes it, so that it sees the request
-    thread.join(20)
-    assert not thread.is_alive()
 
 
 def server_at(url: str, **fields: object) -> Server:
