@@ -10,7 +10,11 @@ import psutil
 def machine() -> str:
     memory_gb = psutil.virtual_memory().total / 2**30
     python = platform.python_version()
-    return f"{os.cpu_count()} cores, {cpu_model()}, {memory_gb:.0f} GB, {platform.system()}, Python {python}"
+    load = os.getloadavg()[0]  # above the number of cores, the figures say more about the others than about us
+    return (
+        f"{os.cpu_count()} cores, {cpu_model()}, {memory_gb:.0f} GB, {platform.system()}, Python {python}, "
+        f"load {load:.1f} before"
+    )
 
 
 def cpu_model() -> str:
