@@ -326,7 +326,7 @@ async def test_what_is_no_document_is_refused_in_words(content, words):
 async def test_an_alias_bomb_is_not_unfolded():
     lines = ["openapi: 3.0.0", "a: &a [x, x, x, x, x, x, x, x, x]"]
     lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]" for old, new in zip("abcdefgh", "bcdefghi", strict=True)]
-    with pytest.raises(ConnectorError, match="unfold to millions"):
+    with pytest.raises(ConnectorError, match="aliases unfolded"):
         await introspected("\n".join(lines).encode())
 
 
@@ -364,3 +364,25 @@ def _with(root: Any, place: tuple[Any, ...], value: Any) -> Any:
         node = node[key]
     node[place[-1]] = value
     return changed
+
+
+async def test_an_operation_of_a_hundred_thousand_fields_is_left_out_and_no_other():
+    wide = {"type": "object", "properties": {f"field{n}": {"type": "string"} for n in range(100_000)}}
+    found = await introspected(
+        document({"/a": post(wide), "/b": post({"type": "array", "items": wide}, operationId="b")})
+    )
+    assert [tool.name for tool in found.tools] == ["b"]
+    assert size(found.tools[0].input_schema) < MAX_INPUT_CHARACTERS
+    assert found.problems == ["POST /a has more fields than can be described and was left out."]
+
+
+async def test_texts_that_cannot_be_stored_are_cleaned():
+    tool = await tool_of(document({"/a": get(summary="a\x00b\ud800c")}))
+    assert tool.title == "abc"
+
+
+async def test_a_value_that_looks_like_a_reference_is_a_value():
+    wide = {f"field{n}": {"type": "object", "default": {"$ref": "#/$defs/x"}} for n in range(2_000)}
+    tool = await tool_of(document({"/a": post({"type": "array", "items": {"type": "object", "properties": wide}})}))
+    assert size(tool.input_schema) < MAX_INPUT_CHARACTERS
+    Draft202012Validator.check_schema(tool.input_schema)

@@ -13,8 +13,12 @@ MAX_HOPS = 20  # from a reference to what it means
 MAX_QUOTED = 120
 
 
-class BadReference(Exception):
-    """A `$ref` that leads nowhere, or out of the document. The message is the end of a sentence."""
+class Unusable(Exception):
+    """Something of the document that cannot be used. The message is the end of a sentence: “GET /pets has …”."""
+
+
+class BadReference(Unusable):
+    """A `$ref` that leads nowhere, or out of the document."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,13 @@ from registry.connectors.tools import depth, storable
 
 MAX_DEPTH = 100  # real documents stay under 40
 MAX_NODES = 1_500_000  # what aliases stand for counted each time; a document of 6 MB has 300,000
+MAX_MARKS = 4_000_000  # brackets and commas of JSON, those in texts too
 MAX_QUOTED = 200
 NULLS = {"", "~", "null", "Null", "NULL"}
 BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 INTEGER = re.compile(r"[-+]?[0-9]{1,18}")
 NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,3})?")
+MAY_BE_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f])|[\x00\ud800-\udfff]", re.IGNORECASE)
 STRING_TAG = "tag:yaml.org,2002:str"
 MERGE = "<<"
 
@@ -40,12 +42,12 @@ def parsed(body: bytes, content_type: str = "") -> dict[str, Any]:
     if start == "<" or content_type == "text/html":
         what = "a web page" if content_type == "text/html" or "<html" in text[:2_000].lower() else "XML"
         raise not_openapi(f"The address answers with {what}, not with an OpenAPI document in JSON or YAML.")
-    root = _json(text) if start in "{[" else _yaml(text)
+    root = _json(text) if start in "{[" else storable(_yaml(text))
     if depth(root) > MAX_DEPTH:
         raise _too_deep()
     if not isinstance(root, dict):
         raise not_openapi("This is no OpenAPI document: it is not an object with a field `openapi` or `swagger`.")
-    return storable(root)
+    return root
 
 
 def _text_of(body: bytes) -> str:
@@ -56,8 +58,11 @@ def _text_of(body: bytes) -> str:
 
 
 def _json(text: str) -> Any:
+    if sum(map(text.count, "[{,")) > MAX_MARKS:
+        raise _too_many()
     try:
-        return json.loads(text, parse_constant=lambda name: None)  # NaN and Infinity are no JSON
+        root = json.loads(text, parse_constant=lambda name: None)  # NaN and Infinity are no JSON
+        return storable(root) if MAY_BE_UNSTORABLE.search(text) else root
     except RecursionError as error:
         raise _too_deep() from error
     except ValueError as error:
@@ -81,6 +86,10 @@ def _yaml(text: str) -> Any:
         said = " ".join(str(error).split())[:MAX_QUOTED]
         raise not_openapi(f"The document is neither JSON nor valid YAML: {said}.") from error
     return builder.root
+
+
+def _too_many() -> ConnectorError:
+    return not_openapi("The document has, its aliases unfolded, more than a million values, so it is not read.")
 
 
 def _too_deep() -> ConnectorError:
@@ -165,7 +174,7 @@ class Builder:
             return
         self.open[-1].count += count
         if self.open[-1].count > MAX_NODES:
-            raise not_openapi("The document's YAML aliases unfold to millions of values, so it is not read.")
+            raise _too_many()
         self.open[-1].add(value, raw)
 
     def _anchored(self, name: str | None) -> tuple[Any, str | None, int]:

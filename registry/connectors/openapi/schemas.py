@@ -6,13 +6,15 @@ allows more than it should: the service itself has the last word.
 
 import json
 from collections import Counter, deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from registry.connectors.openapi.document import BadReference, Document, items, mapping
+from registry.connectors.openapi.document import BadReference, Document, Unusable, items, mapping
 
 IN, OUT = "readOnly", "writeOnly"  # what is hidden of requests, and of answers
-CUT_LEVELS = (12, 8, 6, 4, 2)
+CUT_LEVELS = (12, 8, 6, 4, 2, 1)
+TOO_LARGE = 2  # times the budget
 SUBSCHEMA = {"items", "additionalProperties", "not", "contains", "propertyNames", "if", "then", "else"}
 CONDITIONS = {"not", "if", "then", "else"}
 LISTS = {"allOf", "anyOf", "oneOf", "prefixItems"}
@@ -77,11 +79,14 @@ class Schemas:
         return self.convert(self._value_of(schema["$ref"]), refs) | said
 
     def closed(self, schema: dict[str, Any], refs: set[str], budget: int) -> dict[str, Any]:
-        """With the `$defs` it needs, those nearest first, in at most about `budget` characters of JSON."""
+        """With the `$defs` it needs, those nearest first, in about `budget` characters of JSON. Raises Unusable."""
         for levels in CUT_LEVELS:
-            if (used := size(schema)) <= budget:
+            if size(schema) <= budget:
                 break
             schema = cut(schema, levels)
+            refs = self.pointers.keys() & set(_refs_of(schema))
+        if (used := size(schema)) > TOO_LARGE * budget:
+            raise Unusable("more fields than can be described")
         definitions: dict[str, Any] = {}
         waiting = deque(sorted(refs))
         while waiting:
@@ -194,6 +199,16 @@ def _of_version_3_0(schema: dict[str, Any], converted: dict[str, Any]) -> None:
 
 def size(schema: Any) -> int:
     return len(json.dumps(schema, ensure_ascii=False))
+
+
+def _refs_of(schema: dict[str, Any]) -> Iterator[str]:
+    """The names in `$defs` that a converted schema refers to."""
+    waiting: list[Any] = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+            yield node["$ref"].removeprefix("#/$defs/")
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def outline(schema: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from registry.connectors.base import ToolDefinition
 from registry.connectors.openapi.bodies import declared_body
-from registry.connectors.openapi.document import BadReference, Declared, Document, mapping
+from registry.connectors.openapi.document import Declared, Document, Unusable, mapping
 from registry.connectors.openapi.operations import Body, Operation, Parameter
 from registry.connectors.openapi.parsing import not_openapi
 from registry.connectors.openapi.schemas import IN, OUT, Schemas, size
@@ -58,7 +58,7 @@ class ToolMaker:
                 return
             try:
                 yield self._made(declared)
-            except BadReference as error:
+            except Unusable as error:
                 where = f"{declared.method.upper()} {declared.path[:120]}"
                 self.problems.append(f"{where} has {error} and was left out.")
 
@@ -131,7 +131,7 @@ class ToolMaker:
         return converted
 
     def _output(self, operation: dict[str, Any]) -> dict[str, Any] | None:
-        """The schema of a JSON answer that is an object; a reference we do not follow costs only this."""
+        """The schema of a JSON answer that is an object; what cannot be used of it costs only this."""
         refs: set[str] = set()
         try:
             schema = self.outputs.inlined(self.document.answer_schema(operation), refs)
@@ -139,7 +139,7 @@ class ToolMaker:
             if not is_object:
                 return None
             return self.outputs.closed(schema | {"type": "object"}, refs, MAX_OUTPUT_CHARACTERS)
-        except BadReference as error:
+        except Unusable as error:
             self.problems.append(f"The document has {error}: what is answered there is not described.")
             return None
 
