@@ -157,12 +157,18 @@ class ToolAdmin(OfServer, admin.ModelAdmin):
 
     @admin.action(description="Accept the selected tools as they are now, for everybody who authorised them")
     def accept(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.log(request, tools, "Accepted as it is now, for everybody who authorised it.")
         count = accept_for_everybody(tools=tools)
         self.message_user(request, f"{count} tools are accepted.", messages.SUCCESS)
 
     @admin.action(description="Hold back the selected tools: no plan may call them, whatever users accepted")
     def hold(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
+        self.log(request, tools, "Held back from every plan.")
         self.message_user(request, f"{tools.update(quarantined=True)} tools are held back.", messages.SUCCESS)
+
+    @staticmethod
+    def log(request: HttpRequest, tools: QuerySet[Tool], words: str) -> None:
+        LogEntry.objects.log_actions(str(request.user.pk), tools, CHANGE, words)
 
 
 @admin.register(HealthCheck)

@@ -11,10 +11,10 @@ from registry.models import Server
 from registry.probers import Prober, owners_probers
 from registry.probes import ProbeOutcome, probe
 from registry.schedule import give_back
-from registry.services.probing import somebody_waits
+from registry.services.probing import must_make_way
 from registry.services.recording import record_probe
 
-CONCURRENCY = 20
+CONCURRENCY = 30
 PATIENCE_S = 15.0  # for one server; whoever clicks “Test connection” has more
 LOOK_S = 0.5
 
@@ -34,7 +34,7 @@ async def _work(left: dict[Any, Server], probers: Mapping[Any, Prober], makes_wa
     waiting = iter(list(left.values()))
     workers = [asyncio.create_task(_one_after_the_other(waiting, left, probers)) for _ in range(CONCURRENCY)]
     pending = set(workers)
-    while pending and not (makes_way and await sync_to_async(somebody_waits)()):
+    while pending and not (makes_way and await sync_to_async(must_make_way)()):
         _, pending = await asyncio.wait(pending, timeout=LOOK_S)
     for task in pending:
         task.cancel()

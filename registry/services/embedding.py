@@ -11,4 +11,7 @@ def embed_on_commit() -> None:
 
 
 def _enqueue() -> None:
-    django_rq.get_queue("catalogue").enqueue(EMBED_JOB)
+    """One that waits last in the queue already will see what was written now."""
+    queue = django_rq.get_queue("catalogue")
+    if not any(job.func_name == EMBED_JOB for job in queue.get_jobs(-1, 1)):
+        queue.enqueue(EMBED_JOB)

@@ -12,10 +12,11 @@ from registry.schedule import claim_due
 QUEUE = "probes"
 PROBE_JOB = "registry.jobs.probe_server"
 BATCH_JOB = "registry.jobs.probe_batch"
-BATCH_SIZE = 50
+BATCH_SIZE = 150
 WAITING_JOBS = 6  # with more, no further servers are claimed: what is claimed should be tested soon
-BATCH_TIMEOUT_S = 150
-NICE = 10  # nobody waits for a batch
+BATCH_TIMEOUT_S = 300
+NICE = 5  # nobody waits for a batch
+MADE_WAY_S = 5  # how long a batch that made way counts: in that time its worker takes what waits
 ASKED = "probe-"  # how the id of a job begins that somebody waits for
 
 
@@ -53,6 +54,8 @@ def _enqueue_batches(ids: Sequence[str]) -> None:
         queue.enqueue(BATCH_JOB, batch, job_timeout=BATCH_TIMEOUT_S, result_ttl=0, failure_ttl=3600, meta=meta)
 
 
-def somebody_waits() -> bool:
-    """Tests that people asked for stand at the front of the queue."""
-    return any(job_id.startswith(ASKED) for job_id in django_rq.get_queue(QUEUE).get_job_ids(0, 1))
+def must_make_way() -> bool:
+    """Does somebody wait for a test, at the front of the queue, for which no other batch has made way yet?"""
+    queue = django_rq.get_queue(QUEUE)
+    waiting = [job_id for job_id in queue.get_job_ids(0, 1) if job_id.startswith(ASKED)]
+    return any(queue.connection.set(f"way:{job_id}", 1, nx=True, ex=MADE_WAY_S) for job_id in waiting)

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chains.services import save_template
 from registry.models import Server, Tool
-from registry.services import authorise
+from registry.services import accept_tools, authorise
 from tests.chains.conftest import plan, step
 
 pytestmark = pytest.mark.django_db
@@ -224,3 +226,48 @@ def test_lists_take_a_fixed_number_of_queries(
         Result.objects.create(owner=alice, kind="summary", title="R", run=run)
     with django_assert_max_num_queries(9):
         html_of(web, path)
+
+
+# Templates whose tools are not what they were
+
+
+def kept(alice: User) -> str:
+    return str(save_template(user=alice, name="Say it", plan=plan(step("s1", "toy.say", words="hi"))).pk)
+
+
+def test_a_template_says_which_of_its_tools_changed_and_how(web: Client, alice: User, toy: Server) -> None:
+    pk = kept(alice)
+    toy.tools.update(schema_hash="b", description="Says it. Sends it on.")
+    for path in ("/templates", f"/templates/{pk}"):
+        assert "changed, and you have not accepted it yet" in html_of(web, path)
+    html = html_of(web, f"/templates/{pk}")
+    assert "Sends it on." in html[html.index('class="diff"') :]
+    assert "Keep it with the tools" not in html
+
+
+def test_a_template_is_kept_with_its_tools_as_they_are_now(web: Client, alice: User, toy: Server) -> None:
+    pk = kept(alice)
+    toy.tools.update(schema_hash="b", description="Says it. Sends it on.")
+    accept_tools(user=alice, server=toy, seen={"say": "b"})
+    assert "changed since this template was saved" in html_of(web, f"/templates/{pk}")
+    web.post(f"/templates/{pk}/accept")
+    assert "not what they were" not in html_of(web, f"/templates/{pk}")
+    assert Template.objects.get().tool_hashes == {"toy/say": "b"}
+
+
+def test_a_template_whose_tool_is_gone_says_so_and_is_not_kept(web: Client, alice: User, toy: Server) -> None:
+    pk = kept(alice)
+    toy.tools.update(removed_at=timezone.now())
+    assert "is gone from its server" in html_of(web, "/templates")
+    web.post(f"/templates/{pk}/accept")
+    assert Template.objects.get().tool_hashes == {"toy/say": "a"}
+
+
+def test_a_list_of_templates_takes_few_queries(
+    web: Client, alice: User, toy: Server, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    for _ in range(20):
+        kept(alice)
+    toy.tools.update(schema_hash="b")
+    with django_assert_max_num_queries(14):
+        assert html_of(web, "/templates").count("you have not accepted it yet") == 20

@@ -156,7 +156,12 @@ def test_the_connections_of_chosen_servers_are_tested_but_no_command_is_run(root
 
 @pytest.mark.parametrize(
     ("action", "field", "value"),
-    [("disable", "enabled", False), ("enable", "enabled", True), ("accept", "quarantined", False)],
+    [
+        ("disable", "enabled", False),
+        ("enable", "enabled", True),
+        ("accept", "quarantined", False),
+        ("hold", "quarantined", True),
+    ],
 )
 def test_curators_act_on_many_tools_at_once(action: str, field: str, value: bool, root: Client) -> None:
     fill(0)

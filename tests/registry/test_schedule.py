@@ -95,7 +95,8 @@ def test_a_server_that_takes_its_worker_down_is_tried_less_and_less(alice: User)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_due_is_enqueued_in_batches_as_far_as_there_is_room(alice: User) -> None:
+def test_what_is_due_is_enqueued_in_batches_as_far_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("registry.services.probing.BATCH_SIZE", 50)
     for number in range(120):
         server_at(slug=f"s{number}")
     assert schedule_probes() == 120
