@@ -100,11 +100,13 @@ class CursorPagination(pagination.CursorPagination):
 
 
 def wants_json(request: HttpRequest) -> bool:
-    path = request.path_info
-    if not any(path == prefix or path.startswith(f"{prefix}/") for prefix in API_PREFIXES):
-        return False
+    """Is this a program calling? It names no HTML, and calls the API's addresses, brings a token, or asks for JSON."""
     accept = request.headers.get("Accept", "*/*")
-    return "text/html" not in accept
+    if "text/html" in accept:
+        return False
+    path = request.path_info
+    is_api = any(path == prefix or path.startswith(f"{prefix}/") for prefix in API_PREFIXES)
+    return is_api or "Authorization" in request.headers or "application/json" in accept
 
 
 def error_response(error: Exception) -> JsonResponse | None:

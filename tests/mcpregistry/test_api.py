@@ -33,6 +33,12 @@ def test_an_unknown_address_under_the_api_is_a_json_404(api: APIClient) -> None:
     assert error_of(response)["code"] == "not_found"
 
 
+def test_a_program_that_goes_astray_gets_json_and_a_person_gets_a_page(api: APIClient, client: Client) -> None:
+    assert error_of(api.get("/nowhere"))["code"] == "not_found"
+    assert error_of(client.get("/nowhere", headers={"Accept": "application/json"}))["code"] == "not_found"
+    assert client.get("/nowhere", headers={"Accept": "text/html,*/*"})["Content-Type"].startswith("text/html")
+
+
 def test_a_wrong_method_is_a_json_405(api: APIClient) -> None:
     response = api.delete("/registry")
     assert response.status_code == 405
