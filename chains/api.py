@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from chains import artifacts, services
 from chains.models import Result, Run, Template, ToolRun
-from chains.plan import PlanError, check
+from chains.plan import PlanError, check, errors
 from chains.serializers import (
     ApproveInput,
     ExecuteInput,
@@ -117,7 +117,7 @@ class Validate(APIView):
     def post(self, request: Request) -> Response:
         """Everything that is wrong with a plan; nothing runs."""
         _, problems = check(validated(PlanInput(data=request.data))["plan"], user=caller(request))
-        return Response({"valid": not problems, "problems": [problem.as_json() for problem in problems]})
+        return Response({"valid": not errors(problems), "problems": [problem.as_json() for problem in problems]})
 
 
 class RunList(generics.ListAPIView[Run]):

@@ -1,6 +1,7 @@
 """Plans kept as templates, their runs, and the journal of every call and event."""
 
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -9,10 +10,12 @@ from django.db.models import Q
 from django.utils import timezone
 from pgvector.django import VectorField
 
-from registry.models import EMBEDDING_DIMENSIONS, Policy, Server
+from registry.models import EMBEDDING_DIMENSIONS, Policy, Server, Tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
+
+RESULTS_SEEN = 200
 
 
 class OwnedQuerySet(models.QuerySet[Any]):
@@ -160,6 +163,13 @@ class Run(models.Model):
 class ToolRunQuerySet(models.QuerySet["ToolRun"]):
     def unfinished(self) -> "ToolRunQuerySet":
         return self.exclude(status__in=ToolRun.FINISHED)
+
+    def results_seen(self, user: "User", tools: Sequence[Tool]) -> list[tuple[Any, str, Any]]:
+        """(server, tool, JSON of the result) of this user's newest calls of these tools, those in files left out."""
+        servers, names = {tool.server_id for tool in tools}, {tool.name for tool in tools}
+        seen = self.filter(run__owner=user, status=ToolRun.Status.SUCCEEDED, server__in=servers, tool__in=names)
+        found = seen.order_by("-pk").values_list("server_id", "tool", "result__json")[:RESULTS_SEEN]
+        return [each for each in found if each[2] is not None]
 
 
 class ToolRun(models.Model):

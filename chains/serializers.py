@@ -124,6 +124,7 @@ class ProblemSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     code = serializers.CharField()
     message = serializers.CharField()
+    severity = serializers.ChoiceField(["error", "warning"])
 
 
 class ValiditySerializer(serializers.Serializer[Any]):

@@ -20,6 +20,7 @@ from chains.plan import (
     Problem,
     Toolbox,
     check,
+    errors,
     input_problems,
     layers,
     missing_inputs,
@@ -106,8 +107,8 @@ def _request_hash(
 def checked_plan(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> Plan:
     """The plan, read and validated for this user. Raises PlanError."""
     plan, problems = check(data, user=user, tool_hashes=tool_hashes)
-    if plan is None or problems:
-        raise PlanError(problems)
+    if plan is None or errors(problems):
+        raise PlanError(errors(problems))
     return plan
 
 

@@ -1,9 +1,10 @@
 """What is wrong with a plan, and where."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_MESSAGE_CHARS = 1_000
+ERROR, WARNING = "error", "warning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,9 +12,16 @@ class Problem:
     path: str  # a JSON pointer into the plan
     code: str  # snake_case
     message: str  # one sentence a person or a planner can act on
+    severity: str = ERROR  # a WARNING does not keep the plan from running
 
     def as_json(self) -> dict[str, str]:
-        return {"path": self.path, "code": self.code, "message": self.message[:MAX_MESSAGE_CHARS]}
+        message = self.message[:MAX_MESSAGE_CHARS]
+        return {"path": self.path, "code": self.code, "message": message, "severity": self.severity}
+
+
+def errors(problems: Iterable[Problem]) -> list[Problem]:
+    """Those that keep a plan from running."""
+    return [problem for problem in problems if problem.severity == ERROR]
 
 
 class PlanError(Exception):

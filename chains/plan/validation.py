@@ -10,9 +10,11 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db.models import Q
 
+from chains.models import ToolRun
 from chains.plan import schemas
 from chains.plan.format import Plan, Step, read
-from chains.plan.problems import Problem, pointer_to
+from chains.plan.pointers import dangling, is_seen
+from chains.plan.problems import WARNING, Problem, pointer_to
 from chains.plan.references import MARKERS, Reference, marker_of, scan, tokens_of
 from chains.plan.schemas import Unknown
 from registry.models import Connection, Policy, Server, Tool
@@ -28,6 +30,7 @@ class Toolbox:
     servers: Mapping[str, Server]
     tools: Mapping[tuple[Any, str], Tool]
     connections: Mapping[Any, Connection]
+    user: User
 
     @classmethod
     def of(cls, steps: Sequence[Step], user: User) -> "Toolbox":
@@ -43,6 +46,7 @@ class Toolbox:
             {str(key): server for server in servers for key in (server.slug, server.pk)},
             {(tool.server_id, tool.name): tool for tool in tools},
             {connection.server_id: connection for connection in connections},
+            user,
         )
 
     def tool(self, step: Step) -> Tool | None:
@@ -56,6 +60,15 @@ class Toolbox:
     def names(self, server: Server) -> list[str]:
         """Of the server's tools: asked for only on the way to a refusal, once for all servers."""
         return [name for owner, name in self._all_names if owner == server.pk]
+
+    def seen(self, tool: Tool) -> list[Any]:
+        """What the tool gave this user lately, as JSON: asked for once, for a tool that declares no output."""
+        return [value for owner, name, value in self._all_seen if (owner, name) == (tool.server_id, tool.name)]
+
+    @cached_property
+    def _all_seen(self) -> list[tuple[Any, str, Any]]:
+        undeclared = [tool for tool in self.tools.values() if tool.output_schema is None]
+        return ToolRun.objects.results_seen(self.user, undeclared)
 
     @cached_property
     def _all_names(self) -> list[tuple[Any, str]]:
@@ -71,18 +84,26 @@ def _is_uuid(name: str) -> bool:
     return True
 
 
-def validate(plan: Plan, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> list[Problem]:
-    """Everything that is wrong with a plan that reads well. `tool_hashes`: its tools' definitions when it was saved."""
-    toolbox = Toolbox.of(plan.steps, user)
+def validate(
+    plan: Plan, *, user: User, tool_hashes: Mapping[str, str] | None = None, toolbox: Toolbox | None = None
+) -> list[Problem]:
+    """Everything that is wrong or doubtful about a plan that reads well.
+
+    `tool_hashes`: its tools' definitions when it was saved. `toolbox`: what the user has, where that is loaded already.
+    """
+    toolbox = toolbox or Toolbox.of(plan.steps, user)
     problems = [problem for step in plan.steps for problem in _step_problems(plan, step, toolbox, tool_hashes or {})]
-    return [*problems, *_input_schema_problems(plan), *_output_problems(plan, toolbox)]
+    pointers = _pointer_problems(plan, toolbox)
+    return [*problems, *_order_problems(plan), *pointers, *_input_schema_problems(plan), *_output_problems(plan)]
 
 
-def check(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> tuple[Plan | None, list[Problem]]:
+def check(
+    data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None, toolbox: Toolbox | None = None
+) -> tuple[Plan | None, list[Problem]]:
     """`read` and `validate` in one: the plan, and all problems of form and substance together."""
     plan, problems = read(data)
     if plan is not None:
-        problems = [*problems, *validate(plan, user=user, tool_hashes=tool_hashes)]
+        problems = [*problems, *validate(plan, user=user, tool_hashes=tool_hashes, toolbox=toolbox)]
     return plan, problems
 
 
@@ -202,8 +223,50 @@ def _input_schema_problems(plan: Plan) -> Iterator[Problem]:
         yield Problem("/inputs/properties", "wrong_type", "Properties are an object of JSON Schemas.")
 
 
-def _output_problems(plan: Plan, toolbox: Toolbox) -> list[Problem]:
-    references = [item for item in scan(plan.outputs or {}, "/outputs") if isinstance(item, Reference)]
+def _order_problems(plan: Plan) -> Iterator[Problem]:
+    """A step is written after what it refers to, or says in `needs` that it waits for it."""
+    places = {step.id: step.index for step in plan.steps}
+    for step in plan.steps:
+        written = plan.data["steps"][step.index].get("needs", [])
+        for reference in _references(step.arguments, f"{step.path}/arguments"):
+            if places.get(reference.step or "", -1) > step.index and reference.step not in written:
+                message = f"“{reference.name}” is of a later step; put that step first, or name it in needs."
+                yield Problem(reference.path, "later_step", message)
+
+
+def _references(value: Any, path: str) -> list[Reference]:
+    return [item for item in scan(value, path) if isinstance(item, Reference)]
+
+
+def _pointer_problems(plan: Plan, toolbox: Toolbox) -> Iterator[Problem]:
+    """Does each pointer into a step's JSON lead anywhere, by what the tool declares or has given before?"""
+    producers = {step.id: tool for step in plan.steps if (tool := toolbox.tool(step))}
+    places = [*((step.arguments, f"{step.path}/arguments") for step in plan.steps), (plan.outputs or {}, "/outputs")]
+    for reference in [found for value, path in places for found in _references(value, path)]:
+        tool, tokens = producers.get(reference.step or ""), tokens_of(reference.pointer)
+        if (
+            tool is not None
+            and tokens[:1] == ["json"]
+            and (problem := _pointer_problem(reference, tokens[1:], tool, toolbox))
+        ):
+            yield problem
+
+
+def _pointer_problem(reference: Reference, tokens: Sequence[str], tool: Tool, toolbox: Toolbox) -> Problem | None:
+    name = f"{tool.server.slug}.{tool.name}"
+    if tool.output_schema is not None:
+        lost = dangling(tool.output_schema, tokens)
+        message = f"“{reference.name}” leads nowhere: what {name} says it returns has no “{(lost or '')[:100]}” there."
+        return Problem(reference.path, "dangling_reference", message) if lost is not None else None
+    seen = toolbox.seen(tool) if tokens else []
+    if not seen or is_seen(seen, tokens):
+        return None
+    message = f"“{reference.name}” led nowhere in what {name} returned lately."
+    return Problem(reference.path, "unseen_reference", message, WARNING)
+
+
+def _output_problems(plan: Plan) -> list[Problem]:
+    references = _references(plan.outputs or {}, "/outputs")
     return [problem for reference in references if (problem := _input_problem(plan, reference))]
 
 

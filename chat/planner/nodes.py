@@ -5,6 +5,7 @@ from functools import partial
 from langgraph.runtime import Runtime
 
 from chains.plan import check as check_plan
+from chains.plan import errors
 from chat import offline
 from chat.background import result_of
 from chat.drafts import Draft
@@ -52,7 +53,7 @@ def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     draft, problems = state["draft"], state["problems"]
     if draft.steps and not draft.missing:
         _, found = check_plan(draft.as_plan(), user=runtime.context.user)
-        problems = [f"{problem.path}: {problem.message}" for problem in found[:PROBLEMS_TOLD]]
+        problems = [f"{problem.path}: {problem.message}" for problem in errors(found)[:PROBLEMS_TOLD]]
     if not problems or runtime.context.model is None:
         return {"problems": problems}
     return {"problems": problems, "messages": prompts.corrected(state["messages"], problems)}

@@ -151,7 +151,7 @@ def test_arguments_are_checked_against_the_tool(alice: User, shop: Server, argum
     ("reference", "expected"),
     [
         ("s1#/json/count", []),
-        ("s1#/json/other", []),
+        ("s1#/json/other", [("1/arguments/n", "dangling_reference")]),
         ("s1#/json", [("1/arguments/n", "wrong_type")]),
         ("s1#/text", [("1/arguments/n", "wrong_type")]),
         ("s1#/is_error", [("1/arguments/n", "wrong_type")]),
