@@ -1,44 +1,88 @@
-"""Telling by its name what is probably a secret, so that it is kept apart and never shown."""
+"""Telling by its name what is probably a secret: it is kept as a credential, and `{name}` stands in its place."""
 
 import re
-from collections.abc import Iterator, Sequence
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
-WORDS = re.compile(
-    r"token|secret|passw|passphrase|credential|api[-_]?key|auth|bearer|private[-_]?key|\bkey\b|[-_]key$", re.I
-)
+WORDS = re.compile(r"token|secret|passw|passphrase|credential|auth|bearer|api[-_]?key|\bkey\b|[-_]key$", re.I)
+PLACE = re.compile(r"\{([\w.\-]+)\}")
+_EMPTY = re.compile(r"[<{\[$].*|%[\w.\-]+%|your\b.*|your[-_].*|[xX*.]+|", re.I | re.S)
+_HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)", re.S)
 
 
 def is_secret(name: str) -> bool:
     return bool(WORDS.search(name))
 
 
+def is_example(value: str) -> bool:
+    """Does it only show where a value goes: `<TOKEN>`, `${TOKEN}`, `YOUR_API_KEY`?"""
+    return bool(_EMPTY.fullmatch(value.strip()))
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with each `{name}` replaced by its value, where there is one."""
+    return PLACE.sub(lambda place: values.get(place[1], place[0]), text)
+
+
+def filled_url(url: str, values: Mapping[str, str]) -> str:
+    return filled(url, {name: quote(value, safe="") for name, value in values.items()})
+
+
+def places(texts: Sequence[str]) -> set[str]:
+    """The names that stand in the texts as `{name}`."""
+    return {name for text in texts for name in PLACE.findall(text)}
+
+
 def without_secrets(url: str) -> str:
-    """The address with `{name}` in place of each value in its query that is probably secret."""
+    return taken_from_url(url)[0]
+
+
+def taken_from_url(url: str) -> tuple[str, dict[str, str]]:
+    """The address with `{name}` for each value in its query that is probably secret, and these values."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return ""
+        return "", {}
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    if not any(is_secret(name) for name, _ in pairs):
-        return url
-    shown = [(name, f"{{{name}}}" if is_secret(name) else value) for name, value in pairs]
-    return urlunsplit(parts._replace(query=urlencode(shown, safe="{}")))
+    values = {name: value for name, value in pairs if is_secret(name) and PLACE.fullmatch(f"{{{name}}}")}
+    if not values:
+        return url, {}
+    shown = [(name, f"{{{name}}}" if name in values else value) for name, value in pairs]
+    given = {name: value for name, value in values.items() if not is_example(value)}
+    return urlunsplit(parts._replace(query=urlencode(shown, safe="{}"))), given
 
 
 def masked(args: Sequence[str]) -> list[str]:
-    """The arguments of a command with `{name}` in place of what follows `--api-key` or `--api-key=`."""
-    return list(_masked(args))
+    return taken_from_args(args)[0]
 
 
-def _masked(args: Sequence[str]) -> Iterator[str]:
+def taken_from_args(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """The arguments of a command with `{name}` for what follows `--api-key`, `--api-key=` or `Authorization:`, and
+    these values."""
+    values: dict[str, str] = {}
+    return list(_shown(args, values)), {name: value for name, value in values.items() if not is_example(value)}
+
+
+def _shown(args: Sequence[str], values: dict[str, str]) -> Iterator[str]:
     awaited = ""
     for arg in args:
         name, equals, value = arg.partition("=")
+        header = _HEADER.fullmatch(arg)
         if awaited and not arg.startswith("-"):
-            yield f"{{{awaited}}}"
-        elif equals and value and is_secret(name):
-            yield f"{name}={{{name.lstrip('-')}}}"
+            yield _place(awaited, arg, values)
+        elif equals and value and is_secret(name) and PLACE.fullmatch(f"{{{name.lstrip('-')}}}"):
+            yield f"{name}={_place(name.lstrip('-'), value, values)}"
+        elif header and is_secret(header[1]) and not header[2].startswith("//"):
+            yield f"{header[1]}: {_place(header[1], header[2], values)}"
         else:
             yield arg
         awaited = arg.lstrip("-") if arg.startswith("-") and not equals and is_secret(arg) else ""
+
+
+def _place(name: str, value: str, values: dict[str, str]) -> str:
+    """Two options of the same name may have two values."""
+    free = name
+    while free in values and values[free] != value:
+        free += "-2"
+    values[free] = value
+    return f"{{{free}}}"

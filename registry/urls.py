@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from registry import api, search_api, source_views, subregistry_api, trials_api, views
+from registry import api, paste_views, search_api, source_views, subregistry_api, trials_api, views
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -24,6 +24,7 @@ page_urlpatterns: list[URLPattern] = [
     path("servers/<path:name>/versions", subregistry_api.versions),
     path("servers/<path:name>/versions/<str:version>", subregistry_api.version),
     path("servers/new", views.server_new, name="server_new"),
+    path("servers/new/paste", paste_views.server_paste, name="server_paste"),
     path("servers/<str:name>", views.server, name="server"),
     path("servers/<str:name>/try/<int:pk>", trials_api.tool_try, name="tool_try"),
     path("servers/<str:name>/test", views.server_test, name="server_test"),

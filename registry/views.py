@@ -79,16 +79,24 @@ def may_add_commands(user: User) -> bool:
 @login_required
 def server_new(request: PageRequest) -> HttpResponse:
     kind = request.GET.get("kind", "url")
-    allowed = [(name, words) for name, words in KINDS if name != "command" or may_add_commands(request.user)]
-    if kind not in dict(allowed):
+    if kind not in dict(kinds_for(request.user)):
         kind = "url"
     form = FORMS[kind](request.POST or None)
     if request.method == "POST" and form.is_valid():
         server = _added(request, form)
         if server is not None:
             return redirect("server", server.slug)
-    context = {"form": form, "kinds": allowed, "chosen_kind": kind}
-    return render(request, "registry/new.html", context, status=400 if form.errors else 200)
+    return new_page(request, form, kind, status=400 if form.errors else 200)
+
+
+def kinds_for(user: User) -> list[tuple[str, str]]:
+    return [(name, words) for name, words in KINDS if name != "command" or may_add_commands(user)]
+
+
+def new_page(request: PageRequest, form: ServerForm, kind: str, status: int, paste: Any = None) -> HttpResponse:
+    """`paste`: what was pasted and understood, see registry/paste_views.py."""
+    context = {"form": form, "kinds": kinds_for(request.user), "chosen_kind": kind, "paste": paste}
+    return render(request, "registry/new.html", context, status=status)
 
 
 def _added(request: PageRequest, form: ServerForm) -> Server | None:

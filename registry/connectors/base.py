@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from registry.models import Server
+from registry.secrets import filled, filled_url, places
 
 Progress = Callable[[float, float | None, str], Awaitable[None]]  # done, total, message
 
@@ -98,13 +99,17 @@ class Target:
     @classmethod
     def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":
         """Credentials are environment variables of a command and headers of an address; where an OpenAPI service
-        wants them is for its document to say."""
+        wants them is for its document to say. One whose name stands as `{name}` in the address or the arguments is
+        put there instead."""
+        address = [server.url, server.openapi_url, *server.args]
+        others = {name: value for name, value in credentials.items() if name not in places(address)}
         if server.transport == Server.Transport.STDIO:
-            env = {**server.env, **credentials}
-            return cls(server.transport, command=server.command, args=tuple(server.args), env=env)
+            args = tuple(filled(part, credentials) for part in server.args)
+            return cls(server.transport, command=server.command, args=args, env={**server.env, **others})
         if server.transport == Server.Transport.OPENAPI:
-            return cls(server.transport, url=server.openapi_url, headers=credentials)
-        return cls(server.transport, url=server.url, headers=headers_of(server, credentials))
+            return cls(server.transport, url=filled_url(server.openapi_url, credentials), headers=others)
+        url = filled_url(server.url, credentials)
+        return cls(server.transport, url=url, headers=headers_of(server, others))
 
 
 def headers_of(server: Server, credentials: Mapping[str, str]) -> dict[str, str]:

@@ -38,6 +38,8 @@ class ServerFields(TypedDict, total=False):
     visibility: str
     homepage: str
     repository: str
+    version: str
+    env_schema: list[dict[str, Any]]
 
 
 class AddressRefused(Exception):
