@@ -41,6 +41,8 @@ def read_pasted(text: str) -> list[CatalogueRecord]:
 def _parsed(text: str) -> Any:
     """None where it is neither JSON, nor a part of a JSON object, nor YAML."""
     plain = _STRING_OR_COMMENT.sub(lambda found: found[0] if found[0].startswith('"') else "", text).strip()
+    if not plain:
+        return None
     for candidate in (plain, f"{{{plain.rstrip(',')}}}"):
         try:
             return json.loads(candidate, parse_constant=lambda _: None)
