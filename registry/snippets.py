@@ -12,7 +12,7 @@ from typing import Any
 
 from registry.forms import asked_for
 from registry.models import Server
-from registry.secrets import masked, without_secrets
+from registry.secrets import filled, masked, places, without_secrets
 
 HTTP_TYPES = {Server.Transport.STREAMABLE_HTTP: "http", Server.Transport.SSE: "sse"}
 BRIDGE_MODES = {"http": "http-only", "sse": "sse-only"}
@@ -58,9 +58,16 @@ class Address:
     def entry(self, reference: Callable[[Asked], str]) -> dict[str, Any]:
         """Without its type; each credential as `reference` names it."""
         values = {one.name: one.filled(reference(one)) for one in self.asked}
+        inside = {name: reference(Asked(name)) for name in self.placed}
         if self.type == "stdio":
-            return {"command": self.command, "args": self.args, **({"env": values} if values else {})}
-        return {"url": self.url, **({"headers": values} if values else {})}
+            args = [filled(part, inside) for part in self.args]
+            return {"command": self.command, "args": args, **({"env": values} if values else {})}
+        return {"url": filled(self.url, inside), **({"headers": values} if values else {})}
+
+    @property
+    def placed(self) -> list[str]:
+        """Names of what stands in the address or the arguments as `{name}`."""
+        return sorted(places([self.url, *self.args]))
 
 
 def snippets_of(server: Server) -> list[Snippet]:
@@ -110,7 +117,7 @@ def _claude(address: Address) -> dict[str, Any]:
     entry = address.entry(lambda one: f"<{one.variable}>")
     if address.type != "stdio":
         headers = [part for one in address.asked for part in ("--header", f"{one.name}:${{{one.variable}}}")]
-        args = ["-y", "mcp-remote", address.url, "--transport", BRIDGE_MODES[address.type], *headers]
+        args = ["-y", "mcp-remote", entry["url"], "--transport", BRIDGE_MODES[address.type], *headers]
         env = {one.variable: one.filled(f"<{one.variable}>") for one in address.asked}
         entry = {"command": "npx", "args": args, **({"env": env} if env else {})}
     return {"mcpServers": {address.key: entry}}
@@ -124,7 +131,7 @@ def _vscode(address: Address) -> dict[str, Any]:
             "description": one.description or one.name,
             "password": one.is_secret,
         }
-        for one in address.asked
+        for one in [*address.asked, *map(Asked, address.placed)]
     ]
     entry = {"type": address.type, **address.entry(lambda one: f"${{input:{one.variable.lower()}}}")}
     return {**({"inputs": inputs} if inputs else {}), "servers": {address.key: entry}}

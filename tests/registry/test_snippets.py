@@ -71,6 +71,14 @@ def test_no_value_is_ever_told() -> None:
     assert not any(hidden in text for text in texts)
 
 
+def test_a_key_within_an_address_or_an_argument_is_asked_for_there() -> None:
+    vscode = written(remote(url="https://maps.example/mcp?api_key={api_key}"), "vscode")
+    assert vscode["servers"]["maps"]["url"] == "https://maps.example/mcp?api_key=${input:api_key}"
+    assert [one["id"] for one in vscode["inputs"]] == ["api_key"]
+    claude = written(started(args=["thing", "--token", "{token}"]), "claude")
+    assert claude["mcpServers"]["clock"]["args"][2] == "<TOKEN>"
+
+
 @pytest.mark.parametrize("transport", ["openapi", ""])
 def test_what_other_clients_cannot_reach_is_not_offered(transport: str) -> None:
     assert snippets_of(remote(transport=transport)) == []
