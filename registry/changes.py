@@ -14,6 +14,7 @@ from registry.models import Connection, Definition, Tool
 MAX_LINES = 1_500  # of a definition that is compared line by line
 MAX_DIFFS = 30  # on one page
 CONTEXT_LINES = 2
+FROM_THE_START = ("@@ -0,0 ", "@@ -1 ", "@@ -1,")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=\S)")
 PARTS = {
     "description": "Description",
@@ -91,6 +92,8 @@ def _compared(old: Sequence[str], new: Sequence[str]) -> list[Line]:
         return [Line("same", f"Too long to compare line by line: {len(old)} lines before, {len(new)} now.")]
     kinds = {"+": "added", "-": "removed", " ": "same"}
     compared = list(difflib.unified_diff(old, new, n=CONTEXT_LINES, lineterm=""))[2:]
+    if compared[0].startswith(FROM_THE_START):
+        del compared[0]
     return [Line(kinds[line[0]], line[1:]) if line[0] in kinds else Line("same", "…") for line in compared]
 
 
