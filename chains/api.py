@@ -24,6 +24,7 @@ from chains.serializers import (
     ExecuteInput,
     PlanInput,
     RejectInput,
+    ResolveInput,
     ResultSerializer,
     RunFilters,
     RunSerializer,
@@ -158,6 +159,15 @@ class RunReject(APIView):
         run = own(Run.objects.owned_by(request.user), pk=pk)
         fields = validated(RejectInput(data=request.data))
         return Response(RunSerializer(answered(services.reject, run=run, user=request.user, **fields)).data)
+
+
+class RunResolve(APIView):
+    @extend_schema(request=ResolveInput, responses=RunSerializer)
+    def post(self, request: Request, pk: Any) -> Response:
+        """Say what becomes of a step that may have happened: repeat it, skip it with a result, or stop the run."""
+        run = own(Run.objects.owned_by(request.user), pk=pk)
+        fields = validated(ResolveInput(data=request.data))
+        return Response(RunSerializer(answered(services.resolve, run=run, user=request.user, **fields)).data)
 
 
 class RunCancel(APIView):

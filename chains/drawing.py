@@ -47,7 +47,7 @@ ADVICE = {
     "rejected": "You rejected this step. Run the plan again to be asked again.",
 }
 GENERAL_ADVICE = "Retry goes on from the first unfinished step; what is done stays done."
-UNKNOWN_ADVICE = "The worker stopped during this call: it may have happened. Check before you retry."
+UNKNOWN_ADVICE = "Look on the server whether it happened, then say how to go on."
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ MAX_PARALLEL = 8
 LOOK_S = 0.5  # how often a driver looks whether it should stop, or go on with what was approved
 RENEW_S = leases.LEASE_SECONDS / 3
 TRUST_S = 5  # how long what the user has authorised is taken to hold
-FAILURES = (Status.FAILED, Status.CANCELLED, Status.UNKNOWN)
+FAILURES = (Status.FAILED, Status.CANCELLED)
 GONE = (*FAILURES, Status.SKIPPED)
 
 
@@ -112,15 +112,18 @@ class Driver:
             tools = {step.id: (await self.trusted()).tool(step) for step in self.plan.steps}
             repeatable = {step_id for step_id, tool in tools.items() if tool and is_repeatable(tool)}
             await in_database(journal.settle_interrupted, self.run, list(self.rows.values()), repeatable)
-        for step_id, row in self.rows.items():
-            if row.status == Status.SUCCEEDED:
-                self.results[step_id] = await in_database(artifacts.whole, row.result or {}, artifacts.read_file)
+        for row in self.rows.values():
+            await self.remember(row)
+
+    async def remember(self, row: ToolRun) -> None:
+        if row.status == Status.SUCCEEDED:
+            self.results[row.step] = await in_database(artifacts.whole, row.result or {}, artifacts.read_file)
 
     async def carry_out(self, watcher: "asyncio.Task[None]") -> None:
         while True:
             await self.skip_hopeless()
             self.start_ready()
-            waiting = [row for row in self.rows.values() if row.status == Status.AWAITING_APPROVAL]
+            waiting = [row for row in self.rows.values() if row.status in ToolRun.ASKING]
             if self.calling:
                 tasks = {watcher, *self.calling}
                 await asyncio.wait(tasks, timeout=LOOK_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
@@ -129,8 +132,13 @@ class Driver:
                 return await self.finish()
             elif await in_database(journal.park, self.run, waiting):
                 return None
-            for row in await in_database(journal.approved_since, self.run, waiting) if waiting else ():
-                self.rows[row.step] = row
+            await self.hear(waiting)
+
+    async def hear(self, waiting: list[ToolRun]) -> None:
+        """What people answered since."""
+        for row in await in_database(journal.answered_since, self.run, waiting) if waiting else ():
+            self.rows[row.step] = row
+            await self.remember(row)
 
     def start_ready(self) -> None:
         busy = set(self.calling.values())
@@ -260,7 +268,6 @@ INTERNAL = {
 }
 ADVICE = {
     "rejected": "Nothing was called for it; retry the run to be asked again.",
-    "step_unknown": "",
     "needs_auth": "Enter its credentials on the server's page, then retry the run.",
     "not_authorised": "Authorise it on the server's page, then retry the run.",
 }

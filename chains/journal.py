@@ -25,7 +25,7 @@ from chains.plan import Plan, Toolbox
 Status = ToolRun.Status
 UNKNOWN = {
     "code": "step_unknown",
-    "message": "The worker stopped while this was being called, so it may have happened. Look, then retry the run.",
+    "message": "The worker stopped while this was being called, so it may have happened.",
 }
 
 DEADLY = {"code": "worker_died", "message": "The worker stopped every time it called this; it is not tried again."}
@@ -54,13 +54,21 @@ def settle_interrupted(run: Run, rows: Iterable[ToolRun], repeatable: set[str]) 
     starts = _starts(run)
     for row in interrupted:
         if row.step not in repeatable:
-            close(row, Status.UNKNOWN, error=UNKNOWN)
+            close(row, Status.UNKNOWN, error=UNKNOWN)  # a person says what becomes of it
         elif starts[row.step, row.attempt] >= MAX_STARTS:
             close(row, Status.FAILED, error=DEADLY)
         else:
             row.status = Status.PENDING
     ended = [row for row in interrupted if row.status != Status.PENDING]
-    write(run, interrupted, [(events.STEP_FINISHED, finished_event(row)) for row in ended])
+    told = [(events.STEP_FINISHED, finished_event(row)) for row in ended]
+    told += [(events.APPROVAL_REQUIRED, asked(row, "unknown")) for row in ended if row.status == Status.UNKNOWN]
+    write(run, interrupted, told)
+
+
+def asked(row: ToolRun, reason: str) -> dict[str, Any]:
+    """What a person is asked: `reason` is "approval" before a call, "unknown" after one that may have happened."""
+    call = {"step": row.step, "server": row.server_slug, "tool": row.tool}
+    return call | {"arguments": row.arguments, "approval_hash": row.approval_hash, "reason": reason}
 
 
 def _starts(run: Run) -> "Counter[tuple[str, int]]":
@@ -111,8 +119,7 @@ def progress(run: Run, step: str, done: float, total: float | None, message: str
 def ask(run: Run, row: ToolRun, arguments: dict[str, Any], approval_hash: str) -> None:
     """The step waits for somebody to approve exactly these arguments."""
     row.status, row.arguments, row.approval_hash = Status.AWAITING_APPROVAL, arguments, approval_hash
-    call = {"step": row.step, "server": row.server_slug, "tool": row.tool}
-    write(run, [row], [(events.APPROVAL_REQUIRED, call | {"arguments": arguments, "approval_hash": approval_hash})])
+    write(run, [row], [(events.APPROVAL_REQUIRED, asked(row, "approval"))])
 
 
 def end_step(
@@ -145,9 +152,9 @@ def skip(run: Run, rows: Sequence[ToolRun], because: str) -> None:
     write(run, rows, [(events.STEP_FINISHED, finished_event(row)) for row in rows])
 
 
-def approved_since(run: Run, rows: Sequence[ToolRun]) -> list[ToolRun]:
+def answered_since(run: Run, rows: Sequence[ToolRun]) -> list[ToolRun]:
     """Of the waiting rows those that somebody has answered, as they are now in the database."""
-    return list(ToolRun.objects.filter(pk__in=[row.pk for row in rows]).exclude(status=Status.AWAITING_APPROVAL))
+    return list(ToolRun.objects.filter(pk__in=[row.pk for row in rows]).exclude(status__in=ToolRun.ASKING))
 
 
 def look(run: Run) -> None:
@@ -166,10 +173,10 @@ def _held(run: Run) -> None:
 
 
 def park(run: Run, waiting: Sequence[ToolRun]) -> bool:
-    """Give the run back until somebody approves; False where that has happened already."""
+    """Give the run back until somebody answers; False where that has happened already."""
     with transaction.atomic():
         _held(run)
-        if approved_since(run, waiting):
+        if answered_since(run, waiting):
             return False
         Run.objects.filter(pk=run.pk).update(status=Run.Status.AWAITING_APPROVAL, lease_expires_at=None)
     return True

@@ -186,6 +186,7 @@ class ToolRun(models.Model):
         UNKNOWN = "unknown"  # it was being called when its worker died: it may have happened
 
     FINISHED = (Status.SUCCEEDED, Status.FAILED, Status.SKIPPED, Status.CANCELLED, Status.UNKNOWN)
+    ASKING = (Status.AWAITING_APPROVAL, Status.UNKNOWN)  # of a run that is not over: somebody must say how it goes on
 
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="tool_runs")
     step = models.CharField(max_length=64)

@@ -1,10 +1,12 @@
 """The JSON of runs, steps, templates and results, as the contract has it."""
 
+import json
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from chains.artifacts import INLINE_BYTES
 from chains.models import Result, Run, Template, ToolRun
 
 
@@ -139,6 +141,19 @@ class ApproveInput(serializers.Serializer[Any]):
 
 class RejectInput(serializers.Serializer[Any]):
     step = serializers.CharField(required=False, max_length=64)
+
+
+class ResolveInput(serializers.Serializer[Any]):
+    """`result`, for skip: what the step is taken to have given, at most 16 kB."""
+
+    step = serializers.CharField(max_length=64)
+    action = serializers.ChoiceField(["repeat", "skip", "stop"])
+    result = serializers.JSONField(required=False)
+
+    def validate_result(self, value: Any) -> Any:
+        if len(json.dumps(value)) > INLINE_BYTES:
+            raise serializers.ValidationError("At most 16 kB.")
+        return value
 
 
 class TemplateInput(serializers.Serializer[Any]):

@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from chains import journal
+from chains import artifacts, journal
 from chains.dispatch import dispatch
-from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, publish
+from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, TOOL_CALL_RESULT, publish
 from chains.leases import LostLease
 from chains.models import Run, Template, ToolRun
 from chains.plan import (
@@ -27,6 +27,7 @@ from chains.plan import (
     parse,
     with_defaults,
 )
+from registry.connectors import CallResult
 
 
 class InputError(Exception):
@@ -196,6 +197,44 @@ def reject(*, run: Run, user: User, step: str | None = None) -> Run:
         publish(run.pk, [(STEP_FINISHED, journal.finished_event(row)) for row in rows])
         _go_on(run)
     return run
+
+
+class Resolution(models.TextChoices):
+    """What a person says about a call that may have happened."""
+
+    REPEAT = "repeat"
+    SKIP = "skip"
+    STOP = "stop"
+
+
+def resolve(*, run: Run, user: User, step: str, action: str, result: Any = None) -> Run:
+    """Go on after a call of which the end is not known: call again, take `result` as what it gave, or stop the run.
+
+    Raises Conflict.
+    """
+    with transaction.atomic():
+        run = _locked(run)
+        row = next((row for row in run.current_steps() if row.step == step), None)
+        if row is None or row.status != ToolRun.Status.UNKNOWN or run.is_finished:
+            raise Conflict("not_unknown", f"Nobody asks what became of step {step}.")
+        if action == Resolution.STOP:
+            return cancel(run=run)
+        if action == Resolution.REPEAT:
+            row.status, row.error, row.finished_at, row.duration_ms = ToolRun.Status.PENDING, None, None, None
+            row.approved_hash, row.approved_by = row.approval_hash, user
+        else:
+            journal.close(row, ToolRun.Status.SUCCEEDED, result=_told_result(result))
+            told = (TOOL_CALL_RESULT, {"step": step, "result": row.result, "given_by": user.get_username()})
+            publish(run.pk, [told, (STEP_FINISHED, journal.finished_event(row))])
+        row.save()
+        _go_on(run)
+    return run
+
+
+def _told_result(value: Any) -> dict[str, Any]:
+    """A step's result in the words of a person; text that is JSON is also given as JSON."""
+    text = value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+    return artifacts.result_of(CallResult([{"type": "text", "text": text}], None, False))
 
 
 def _waiting(run: Run, step: str | None) -> list[ToolRun]:

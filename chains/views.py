@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
@@ -77,6 +77,19 @@ def run_approve(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @says_errors(*REFUSALS)
 def run_reject(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     run = services.reject(run=own_run(request, pk), user=request.user, step=request.POST.get("step"))
+    return run_changed(request, run)
+
+
+@login_required
+@require_POST
+@says_errors(*REFUSALS)
+def run_resolve(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """What a person found out about a call that may have happened."""
+    run, said = own_run(request, pk), request.POST
+    if said.get("action") not in services.Resolution.values:
+        raise Http404("There is no such answer.")
+    result = said.get("result", "").replace("\x00", "")[: artifacts.INLINE_BYTES // 4]
+    run = services.resolve(run=run, user=request.user, step=said.get("step", ""), action=said["action"], result=result)
     return run_changed(request, run)
 
 

@@ -22,4 +22,4 @@ def register() -> None:
 
 
 def has_unfinished_steps(run: Run) -> bool:
-    return any(step.status not in ToolRun.FINISHED for step in run.current_steps())
+    return any(step.status not in ToolRun.FINISHED or step.status in ToolRun.ASKING for step in run.current_steps())

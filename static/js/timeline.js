@@ -21,7 +21,7 @@ const HANDLERS = {
   TOOL_CALL_PROGRESS: showProgress,
   STEP_FINISHED: (root, event) => setStepState(root, event.step, event.status),
   APPROVAL_REQUIRED(root, event) {
-    setStepState(root, event.step, "awaiting_approval");
+    setStepState(root, event.step, event.reason === "unknown" ? "unknown" : "awaiting_approval");
     setRunState(root, "awaiting_approval");
   },
   TEXT_MESSAGE_START: startAnswer,
@@ -111,7 +111,7 @@ function announce(root, event) {
   const words = {
     PLAN_READY: () => "The plan is ready.",
     STEP_FINISHED: () => `Step ${event.step}: ${LABELS[event.status] ?? event.status}.`,
-    APPROVAL_REQUIRED: () => `Step ${event.step} needs your approval.`,
+    APPROVAL_REQUIRED: () => `Step ${event.step} ${event.reason === "unknown" ? "may have happened: say how to go on" : "needs your approval"}.`,
     RUN_FINISHED: () => `The run is ${LABELS[event.status] ?? "done"}.`,
     RUN_ERROR: () => "The run failed.",
   }[event.type];
