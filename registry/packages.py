@@ -1,11 +1,13 @@
 """Which package a command starts: npx an npm package, uvx one of PyPI, docker an image, dnx one of NuGet."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
 from registry.secrets import masked
 
+PATH = re.compile(r"/.|~/|[A-Za-z]:\\")
 Parsed = tuple[list[str], str, list[str]]  # options of the starter, the package, arguments of the package
 DOCKER_TAKES_VALUE = frozenset(
     {
@@ -44,8 +46,10 @@ def _split(package: str, mark: str) -> tuple[str, str]:
     return package[:1] + name, version
 
 
-def _positional(arguments: Sequence[str]) -> list[dict[str, str]]:
-    return [{"type": "positional", "value": argument} for argument in arguments]
+def _positional(arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """A path of this machine is nobody else's: they are asked for theirs."""
+    path = {"type": "positional", "valueHint": "path", "isRequired": True}
+    return [path if PATH.match(one) else {"type": "positional", "value": one} for one in arguments]
 
 
 def _npx(args: list[str]) -> Parsed | None:

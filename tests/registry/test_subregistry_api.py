@@ -166,6 +166,12 @@ def test_a_package_starts_by_the_command_it_was_made_from(command: str, args: li
     assert command_of(package) == (command, args)
 
 
+def test_a_path_of_this_machine_is_left_for_others_to_fill_in() -> None:
+    package = package_of("npx", ["-y", "files", "/home/alice/files"], [])
+    assert package is not None
+    assert command_of(package) == ("npx", ["-y", "files", "{path}"])
+
+
 @pytest.mark.parametrize(
     ("command", "args"), [("python", ["server.py"]), ("npx", ["--package", "x", "y"]), ("docker", [])]
 )
