@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from chains import api, template_api, template_views, views
+from chains import api, editor_views, template_api, template_views, views
 from registry.pages import by_accept
 
 api_urlpatterns: list[URLPattern] = [
@@ -31,6 +31,9 @@ page_urlpatterns: list[URLPattern] = [
     path("runs/<uuid:pk>/execute", views.run_execute, name="run_execute"),
     path("runs/<uuid:pk>/template", views.template_new, name="template_new"),
     path("templates", views.templates, name="templates"),
+    path("templates/new", editor_views.template_make, name="template_make"),
+    path("templates/tools", editor_views.tools_found, name="tools_found"),
+    path("templates/<uuid:pk>/edit", editor_views.template_edit, name="template_edit"),
     path("templates/import", template_views.template_import, name="template_import"),
     path("templates/<uuid:pk>/versions/<int:version>", template_views.template_version, name="template_version"),
     path(

@@ -1,0 +1,217 @@
+"""The editor of a plan: its JSON is the truth, cards and fields are drawn from it and read back into it.
+
+A form carries the plan twice: as the text a person may change (`plan`), and as it was drawn (`shown`). Where they
+differ the text was changed and is read; else the fields of the cards are. A text that is no JSON stays as typed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from chains.drawing import Drawing, drawing_of_plan
+from chains.editing import EMPTY, PlanData, dependants, done, input_properties, names_of, object_of, steps_of
+from chains.editor_fields import ABSENT, INPUT, STEP, Choice, Group, ValueField, value_field
+from chains.editor_reading import Reading, like, parameters, toolbox_of
+from chains.plan import Problem, Toolbox, check, pointer_to
+from registry.models import Policy
+from registry.schema_forms import JsonField
+
+MAX_POINTERS = 30
+POLICIES = [("", "as its tool says"), (Policy.AUTO, "never ask"), (Policy.ASK, "always ask")]
+TYPES = ("string", "integer", "number", "boolean", "array", "object")
+
+
+@dataclass(slots=True)
+class StepCard:
+    index: int
+    id: str
+    server: str
+    tool: str
+    description: str
+    arguments: list[ValueField]
+    waits: list[tuple[str, bool]]  # another step, is it waited for by name
+    approval: str
+    timeout_s: Any
+    retries: Any
+    problems: list[Problem]
+
+
+@dataclass(slots=True)
+class InputRow:
+    key: str
+    name: str
+    type: str
+    required: bool
+    default: str
+    description: str
+
+
+@dataclass(slots=True)
+class Editor:
+    """A plan as the editor shows it."""
+
+    data: PlanData
+    user: User
+    text: str = ""  # what stands in the JSON view where it is not the plan
+    text_error: str = ""
+    refused: dict[str, tuple[str, str]] = field(default_factory=dict)  # key → kind and text that could not be read
+    unread: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(init=False, default_factory=list)
+    toolbox: Toolbox = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.toolbox = toolbox_of(self.data, self.user)
+        self.problems = [*self.unread, *check(self.data, user=self.user)[1]] if self.steps else []
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        return steps_of(self.data)
+
+    @property
+    def json(self) -> str:
+        return json.dumps(self.data, indent=2, ensure_ascii=False)
+
+    @property
+    def shown_text(self) -> str:
+        return self.text if self.text_error else self.json
+
+    @property
+    def drawing(self) -> Drawing:
+        """Steps with a problem are drawn as such."""
+        drawn = drawing_of_plan(self.data)
+        troubled = {str(step.get("id")) for index, step in enumerate(self.steps) if self._problems_at(index)}
+        columns = [
+            [replace(card, state="failed") if card.step in troubled else card for card in column]
+            for column in drawn.columns
+        ]
+        return replace(drawn, columns=columns)
+
+    @property
+    def cards(self) -> list[StepCard]:
+        return [self._card(index, step) for index, step in enumerate(self.steps)]
+
+    @property
+    def other_problems(self) -> list[Problem]:
+        return [problem for problem in self.problems if step_index(problem.path) is None]
+
+    def _problems_at(self, index: int) -> list[Problem]:
+        return [problem for problem in self.problems if step_index(problem.path) == index]
+
+    def _card(self, index: int, step: Mapping[str, Any]) -> StepCard:
+        needs = step.get("needs") if isinstance(step.get("needs"), list) else []
+        others = [name for name in names_of(self.steps) if name != step.get("id")]
+        tool = self.toolbox.tool(like(step, index))
+        return StepCard(
+            index=index,
+            id=str(step.get("id", "")),
+            server=str(step.get("server", "")),
+            tool=str(step.get("tool", "")),
+            description=tool.description if tool else "",
+            arguments=list(self._arguments(index, step)),
+            waits=[(name, name in (needs or [])) for name in others],
+            approval=str(step.get("approval", "")),
+            timeout_s=step.get("timeout_s", ""),
+            retries=step.get("retries", ""),
+            problems=self._problems_at(index),
+        )
+
+    def _arguments(self, index: int, step: Mapping[str, Any]) -> Iterator[ValueField]:
+        given = step.get("arguments") if isinstance(step.get("arguments"), dict) else {}
+        groups = self._references(index)
+        for position, (name, schema, required) in enumerate(parameters(self.toolbox, step, index)):
+            value = (given or {}).get(name, ABSENT)
+            key = f"a{index}-{position}"
+            yield value_field(key, name, value, schema, groups, required=required, refused=self.refused)
+
+    def _references(self, index: int | None = None) -> list[Group]:
+        """What a value may refer to: results of the other steps (those that do not wait for it), and the inputs."""
+        later = dependants(self.steps, index) if index is not None else set()
+        groups = [
+            Group(f"Result of {step['id']} ({step.get('tool', '')})", self._pointers(position, step))
+            for position, step in enumerate(self.steps)
+            if isinstance(step.get("id"), str) and step["id"] and position != index and step["id"] not in later
+        ]
+        names = [Choice(INPUT + pointer_to(name), f"{name} (input)") for name in input_properties(self.data)]
+        return [*groups, Group("Inputs", names)] if names else groups
+
+    def _pointers(self, index: int, step: Mapping[str, Any]) -> list[Choice]:
+        tool = self.toolbox.tool(like(step, index))
+        inside = list(pointers_in(tool.output_schema if tool else None, "/json"))[:MAX_POINTERS]
+        name = step["id"]
+        return [Choice(f"{STEP}{name}#{part}", f"{name}: {part.strip('/')}") for part in ["/text", "/json", *inside]]
+
+    @property
+    def inputs(self) -> list[InputRow]:
+        schema = self.data.get("inputs")
+        required = schema.get("required", []) if isinstance(schema, dict) else []
+        return [
+            InputRow(
+                f"i{position}",
+                name,
+                str(part.get("type", "string")),
+                name in required,
+                default_text(part),
+                str(part.get("description", "")),
+            )
+            for position, (name, part) in enumerate(input_properties(self.data).items())
+        ]
+
+    @property
+    def outputs(self) -> list[ValueField]:
+        return [
+            value_field(f"o{position}", name, value, {}, self._references(), required=True, refused=self.refused)
+            for position, (name, value) in enumerate(object_of(self.data, "outputs").items())
+        ]
+
+    @property
+    def slots(self) -> str:
+        """Where problems stand, for a change that leaves the fields alone."""
+        return ",".join(["#drawn", "#other-problems", "#plan-json", *(f"#said-{card.index}" for card in self.cards)])
+
+
+def edited(posted: QueryDict, user: User) -> Editor:
+    """The plan after what was typed and what was pressed."""
+    shown, text = posted.get("shown", ""), posted.get("plan", "").replace("\r\n", "\n")
+    data, deed = parsed(shown)[0] or EMPTY, posted.get("do", "")
+    if text.strip() != shown.replace("\r\n", "\n").strip() and deed != "cards":
+        read, error = parsed(text)
+        if read is None:
+            return Editor(data, user, text=text, text_error=error)
+        return Editor(done(read, deed), user)
+    reading = Reading(data, posted, user)
+    return Editor(done(reading.plan(), deed), user, refused=reading.refused, unread=reading.problems)
+
+
+def parsed(text: str) -> tuple[PlanData | None, str]:
+    try:
+        data = JsonField().clean(text)
+    except ValidationError as error:
+        return None, str(error.messages[0])
+    return (data, "") if isinstance(data, dict) else (None, "A plan is a JSON object.")
+
+
+def step_index(path: str) -> int | None:
+    parts = path.split("/")
+    return int(parts[2]) if len(parts) > 2 and parts[1] == "steps" and parts[2].isdecimal() else None
+
+
+def pointers_in(schema: Any, path: str, depth: int = 0) -> Iterator[str]:
+    """Where the parts of a result are, two levels deep."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    if not isinstance(properties, dict) or depth > 1:
+        return
+    for name, part in properties.items():
+        yield path + pointer_to(name)
+        yield from pointers_in(part, path + pointer_to(name), depth + 1)
+
+
+def default_text(part: Mapping[str, Any]) -> str:
+    if "default" not in part:
+        return ""
+    value = part["default"]
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
