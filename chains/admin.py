@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chains.models import Result, Run, RunEvent, Template, TemplateVersion, ToolRun
 from registry.admin import RecordAdmin
 
 
@@ -27,6 +27,14 @@ class TemplateAdmin(RecordAdmin):
     list_select_related = ["owner"]
     search_fields = ["name", "description", "^owner__username"]
     date_hierarchy = "created_at"
+
+
+@admin.register(TemplateVersion)
+class TemplateVersionAdmin(RecordAdmin):
+    list_display = ["template", "version", "saved_by", "saved_at"]
+    list_select_related = ["template", "saved_by"]
+    search_fields = ["template__name"]
+    date_hierarchy = "saved_at"
 
 
 @admin.register(Run)
