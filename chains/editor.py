@@ -5,7 +5,7 @@ differ the text was changed and is read; else the fields of the cards are. A tex
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,7 +74,7 @@ class Editor:
 
     @property
     def json(self) -> str:
-        return json.dumps(self.data, indent=2, ensure_ascii=False)
+        return json.dumps(ordered(self.data), indent=2, ensure_ascii=False)
 
     @property
     def shown_text(self) -> str:
@@ -172,6 +172,19 @@ class Editor:
     def slots(self) -> str:
         """Where problems stand, for a change that leaves the fields alone."""
         return ",".join(["#drawn", "#other-problems", "#plan-json", *(f"#said-{card.index}" for card in self.cards)])
+
+
+def ordered(data: PlanData) -> PlanData:
+    """As a person would write it: a database keeps the keys of an object in an order of its own."""
+    plan = _first(data, ("version", "inputs", "steps", "outputs"))
+    if isinstance(data.get("steps"), list):
+        names = ("id", "server", "tool", "arguments")
+        plan["steps"] = [_first(step, names) if isinstance(step, dict) else step for step in data["steps"]]
+    return plan
+
+
+def _first(value: PlanData, names: Sequence[str]) -> PlanData:
+    return {name: value[name] for name in [*(name for name in names if name in value), *value]}
 
 
 def edited(posted: QueryDict, user: User) -> Editor:
