@@ -5,8 +5,6 @@ what is done is not done again, and a call of which the end is not known is repe
 """
 
 import asyncio
-import hashlib
-import json
 import logging
 import time
 import uuid
@@ -16,6 +14,7 @@ from typing import Any
 from django.db import InterfaceError, OperationalError
 
 from chains import artifacts, journal, leases
+from chains.approvals import hash_of, is_approved
 from chains.calls import Caller, StepFailed, is_repeatable
 from chains.database import in_database
 from chains.journal import CancelRequested, Status
@@ -176,9 +175,11 @@ class Driver:
         row = self.rows[step.id]
         try:
             tool, asks = await self.granted(step)
-            arguments = self.arguments_of(step, tool)
+            if asks:
+                await in_database(journal.hear_approval, row)
+            arguments = self.arguments_of(step, row, tool)
             approval_hash = hash_of(tool, arguments)
-            if asks and row.approved_hash != approval_hash:
+            if asks and not is_approved(row, approval_hash):
                 return await in_database(journal.ask, self.run, row, artifacts.shown(arguments), approval_hash)
             await in_database(journal.begin, self.run, row, artifacts.shown(arguments))
             result = await self.caller.call(step, tool, arguments)
@@ -217,9 +218,10 @@ class Driver:
             self.trusted_until = time.monotonic() + TRUST_S
         return self.toolbox
 
-    def arguments_of(self, step: Step, tool: Tool) -> dict[str, Any]:
+    def arguments_of(self, step: Step, row: ToolRun, tool: Tool) -> dict[str, Any]:
+        planned, arguments = step.arguments, row.edited_arguments
         try:
-            arguments = resolve(step.arguments, self.results, self.run.inputs)
+            arguments = resolve(planned, self.results, self.run.inputs) if arguments is None else arguments
         except Unresolved as error:
             raise StepFailed("bad_reference", str(error)) from error
         if problems := problems_of(arguments, tool.input_schema, "/arguments"):
@@ -247,12 +249,6 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self.calling, return_exceptions=True)
         self.calling = {}
-
-
-def hash_of(tool: Tool, arguments: dict[str, Any]) -> str:
-    """What a person approves: this tool as it is defined now, with exactly these arguments."""
-    approved = [tool.schema_hash, tool.server.slug, tool.name, arguments]
-    return hashlib.sha256(json.dumps(approved, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def outputs_of(plan: Plan, results: Mapping[str, Any], inputs: Any) -> dict[str, Any]:

@@ -84,7 +84,8 @@ def close(row: ToolRun, status: str, *, result: Any = None, error: Mapping[str, 
         row.duration_ms = max(0, round((row.finished_at - row.started_at).total_seconds() * 1000))
 
 
-ROW_FIELDS = ["status", "arguments", "approval_hash", "result", "error", "started_at", "finished_at", "duration_ms"]
+ROW_FIELDS = ["status", "arguments", "approval_hash", "approved_hash", "result", "error"]
+ROW_FIELDS += ["started_at", "finished_at", "duration_ms"]
 
 
 def write(run: Run, rows: Sequence[ToolRun], told: Sequence[tuple[str, dict[str, Any]]]) -> None:
@@ -102,6 +103,7 @@ def write(run: Run, rows: Sequence[ToolRun], told: Sequence[tuple[str, dict[str,
 def begin(run: Run, row: ToolRun, arguments: dict[str, Any]) -> None:
     row.status, row.arguments, row.started_at = Status.RUNNING, arguments, timezone.now()
     row.result = row.error = row.finished_at = row.duration_ms = None
+    row.approved_hash = ""  # an approval is used once
     call = {"step": row.step, "server": row.server_slug, "tool": row.tool}
     told: list[tuple[str, dict[str, Any]]] = [
         (events.STEP_STARTED, call | {"attempt": row.attempt}),
@@ -150,6 +152,11 @@ def skip(run: Run, rows: Sequence[ToolRun], because: str) -> None:
     for row in rows:
         close(row, Status.SKIPPED, error=error)
     write(run, rows, [(events.STEP_FINISHED, finished_event(row)) for row in rows])
+
+
+def hear_approval(row: ToolRun) -> None:
+    """A person may have approved the step before it was asked about."""
+    row.refresh_from_db(fields=["approved_hash", "approved_at", "edited_arguments"])
 
 
 def answered_since(run: Run, rows: Sequence[ToolRun]) -> list[ToolRun]:

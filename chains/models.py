@@ -202,6 +202,8 @@ class ToolRun(models.Model):
     approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    approved_at = models.DateTimeField(null=True, blank=True)
+    edited_arguments = models.JSONField(null=True, blank=True, help_text="what a person approved instead")
     result = models.JSONField(null=True, blank=True, help_text="{text, json, content, files, is_error}")
     error = models.JSONField(null=True, blank=True, help_text="{code, message}")
     started_at = models.DateTimeField(null=True, blank=True)

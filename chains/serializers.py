@@ -137,6 +137,8 @@ class ValiditySerializer(serializers.Serializer[Any]):
 class ApproveInput(serializers.Serializer[Any]):
     step = serializers.CharField(required=False, max_length=64)
     approval_hash = serializers.CharField(max_length=64)
+    arguments = serializers.DictField(required=False, help_text="other arguments for the step named")
+    plan = serializers.BooleanField(required=False, help_text="approve all that waits or is known ahead")
 
 
 class RejectInput(serializers.Serializer[Any]):

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
 
-from chains import artifacts, journal
+from chains import approvals, artifacts, journal
 from chains.dispatch import dispatch
 from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, TOOL_CALL_RESULT, publish
 from chains.leases import LostLease
@@ -169,8 +169,20 @@ def finish_run(*, run: Run, status: str, outputs: Any = None, error: Any = None,
         journal.finish(run, status, outputs=outputs, error=error, lease_token=lease_token)
 
 
-def approve(*, run: Run, user: User, approval_hash: str | Collection[str], step: str | None = None) -> Run:
-    """Let waiting steps run as they were shown: those of these hashes, or the one named. Raises Conflict."""
+def approve(
+    *,
+    run: Run,
+    user: User,
+    approval_hash: str | Collection[str],
+    step: str | None = None,
+    arguments: dict[str, Any] | None = None,
+    plan: bool = False,
+) -> Run:
+    """Let waiting steps run as they were shown: those of these hashes, or the one named.
+
+    With `arguments` the step named runs with these instead. With `plan` everything that waits is approved, and what
+    will be asked later as far as it is known now. Raises Conflict or InputError.
+    """
     hashes = {approval_hash} if isinstance(approval_hash, str) else set(approval_hash)
     with transaction.atomic():
         run = _locked(run)
@@ -178,11 +190,46 @@ def approve(*, run: Run, user: User, approval_hash: str | Collection[str], step:
         if not rows:
             message = "What waits has changed since you looked at it; look at the arguments again, then approve."
             raise Conflict("approval_changed", message)
+        if arguments is not None:
+            _edit(run, rows, arguments)
+        if plan:
+            rows = _approve_ahead(run, _waiting(run, None))
         for row in rows:
-            row.approved_hash, row.approved_by, row.status = row.approval_hash, user, ToolRun.Status.PENDING
-        ToolRun.objects.bulk_update(rows, ["approved_hash", "approved_by", "status"])
+            row.approved_hash, row.approved_by, row.approved_at = row.approval_hash, user, timezone.now()
+            row.status = ToolRun.Status.PENDING
+        ToolRun.objects.bulk_update(rows, APPROVAL_FIELDS)
         _go_on(run)
     return run
+
+
+APPROVAL_FIELDS = [
+    "status",
+    "arguments",
+    "approval_hash",
+    "approved_hash",
+    "approved_by",
+    "approved_at",
+    "edited_arguments",
+]
+
+
+def _edit(run: Run, rows: list[ToolRun], arguments: dict[str, Any]) -> None:
+    """Put other arguments in the place of those that wait."""
+    if len(rows) != 1:
+        raise Conflict("which_step", "Arguments are changed for one step; name it.")
+    (row,) = rows
+    row.approval_hash, problems = approvals.edited(run, row, arguments)
+    if problems:
+        raise InputError(problems)
+    row.edited_arguments, row.arguments = arguments, artifacts.shown(arguments)
+
+
+def _approve_ahead(run: Run, waiting: list[ToolRun]) -> list[ToolRun]:
+    """What waits, and with its hash set what has not begun and is known."""
+    ahead = list(approvals.known_ahead(run, run.current_steps()))
+    for row, approval_hash in ahead:
+        row.approval_hash = approval_hash
+    return [*waiting, *(row for row, _ in ahead)]
 
 
 def reject(*, run: Run, user: User, step: str | None = None) -> Run:
@@ -221,7 +268,7 @@ def resolve(*, run: Run, user: User, step: str, action: str, result: Any = None)
             return cancel(run=run)
         if action == Resolution.REPEAT:
             row.status, row.error, row.finished_at, row.duration_ms = ToolRun.Status.PENDING, None, None, None
-            row.approved_hash, row.approved_by = row.approval_hash, user
+            row.approved_hash, row.approved_by, row.approved_at = row.approval_hash, user, timezone.now()
         else:
             journal.close(row, ToolRun.Status.SUCCEEDED, result=_told_result(result))
             told = (TOOL_CALL_RESULT, {"step": step, "result": row.result, "given_by": user.get_username()})
