@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from chains.models import Result, Run, RunEvent, Template, ToolRun
+from chains.models import Result, Run, RunEvent, Template, TemplateVersion, ToolRun
 from chat.models import Conversation, Message
 from registry.credentials import encrypt
 from registry.models import (
@@ -55,6 +56,8 @@ def fill(number: int) -> None:
     ImportRun.objects.create(source="test", counts={"created": 1})
     CatalogueSource.objects.create(name=f"source-{number}", api_key_encrypted=encrypt({"api_key": "hunter2"}))
     template = Template.objects.create(owner=owner, name="Template", plan={})
+    former = {"plan": {}, "saved_at": timezone.now(), "saved_by": owner}
+    TemplateVersion.objects.create(template=template, version=1, **former)
     conversation = Conversation.objects.create(owner=owner)
     run = Run.objects.create(owner=owner, template=template, conversation_id=conversation.pk)
     ToolRun.objects.create(run=run, step="s1", position=1, server=server, server_slug=server.slug, tool="tool")
