@@ -175,6 +175,7 @@ class Server(models.Model):
         indexes = [
             models.Index(fields=["visibility", "-created_at"], name="server_visible_newest"),
             models.Index(fields=["source", "external_id"], name="server_external_id"),
+            models.Index(fields=["updated_at"], name="server_updated"),
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
             models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
             GinIndex(fields=["tags"], name="server_tags"),
