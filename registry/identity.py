@@ -15,7 +15,9 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 MAX_KEYS = 20
 BOUND = "same:"  # of a key that a curator gave to records: they are one server whatever else they say
 MAX_KEY_CHARACTERS = 512
-SECRET_NAME = re.compile(r"token|secret|passw|credential|api[-_]?key|apikey|authorization|private[-_]?key|[-_]key$", re.I)
+SECRET_NAME = re.compile(
+    r"token|secret|passw|credential|api[-_]?key|apikey|authorization|private[-_]?key|[-_]key$", re.I
+)
 BRIDGES = frozenset({"mcp-remote", "mcp-proxy", "supergateway", "mcp-server", "mcp"})  # they start any server
 _GIT_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
 _TREE = re.compile(r"/(?:-/)?(?:tree|blob|src/branch)/[^/]+/?(?P<folder>.*)$")
