@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chains.models import Result, Run, RunEvent, Template, TemplateVersion, ToolRun
+from chains.models import Result, Run, RunEvent, Schedule, Template, TemplateVersion, ToolRun
 from registry.admin import RecordAdmin
 
 
@@ -35,6 +35,14 @@ class TemplateVersionAdmin(RecordAdmin):
     list_select_related = ["template", "saved_by"]
     search_fields = ["template__name"]
     date_hierarchy = "saved_at"
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(RecordAdmin):
+    list_display = ["template", "every", "unit", "at", "next_at", "last_run", "error"]
+    list_filter = ["unit"]
+    list_select_related = ["template", "last_run"]
+    search_fields = ["template__name"]
 
 
 @admin.register(Run)

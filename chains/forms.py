@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from chains.models import Template
+from chains.models import Schedule, Template
 from registry.schema_forms import JsonField, SchemaForm
 
 MAX_FILE_BYTES = 500_000
@@ -16,6 +16,17 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Template
         fields = ["name", "description"]
         widgets = {"description": forms.Textarea(attrs={"rows": 2})}
+
+
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+    every = forms.IntegerField(min_value=1, max_value=365, initial=1, label="Every")
+
+    class Meta:
+        model = Schedule
+        fields = ["every", "unit", "at"]
+        labels = {"unit": "Hours or days", "at": "At (UTC)"}
+        help_texts = {"at": "With hours only the minutes count."}
+        widgets = {"at": forms.TimeInput(attrs={"type": "time"}, format="%H:%M")}
 
 
 class ImportForm(forms.Form):
@@ -47,5 +58,5 @@ class ImportForm(forms.Form):
 class InputsForm(SchemaForm):
     """One field for each property of a plan's `inputs` schema."""
 
-    def __init__(self, schema: Any, data: Any = None) -> None:
-        super().__init__(schema, data, prefix="input")
+    def __init__(self, schema: Any, data: Any = None, initial: dict[str, Any] | None = None) -> None:
+        super().__init__(schema, data, prefix="input", initial=initial)

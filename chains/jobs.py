@@ -5,7 +5,7 @@ import logging
 from asgiref.sync import async_to_sync
 from django.db import close_old_connections
 
-from chains import executor
+from chains import executor, schedules
 from chains.dispatch import redispatch_abandoned
 
 logger = logging.getLogger(__name__)
@@ -20,3 +20,8 @@ def drive_run(run_id: str) -> None:
 def reconcile() -> int:
     """Queue again what was acknowledged and forgotten: a worker died, or Redis lost its queues."""
     return redispatch_abandoned()
+
+
+def start_scheduled() -> int:
+    """Start the templates whose time has come."""
+    return schedules.start_due()

@@ -69,6 +69,30 @@ class TemplateVersion(models.Model):
         return f"{self.template_id} version {self.version}"
 
 
+class Schedule(models.Model):
+    """When a template runs by itself, in UTC. Whoever moves `next_at` on starts the run."""
+
+    class Unit(models.TextChoices):
+        HOUR = "hour"
+        DAY = "day"
+
+    template = models.OneToOneField(Template, on_delete=models.CASCADE, related_name="schedule")
+    every = models.PositiveSmallIntegerField(default=1, help_text="so many hours or days")
+    unit = models.CharField(max_length=8, choices=Unit, default=Unit.DAY)
+    at = models.TimeField(help_text="of the day; of the hour only its minutes count")
+    inputs = models.JSONField(default=dict, blank=True)
+    next_at = models.DateTimeField(db_index=True)
+    last_run = models.ForeignKey("Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    error = models.TextField(blank=True, help_text="why the last run could not be started")
+
+    class Meta:
+        db_table = "schedules"
+        constraints = [models.CheckConstraint(condition=Q(every__gte=1), name="schedule_every_at_least_one")]
+
+    def __str__(self) -> str:
+        return f"{self.template_id} every {self.every} {self.unit}"
+
+
 class RunQuerySet(OwnedQuerySet):
     def unfinished(self) -> "RunQuerySet":
         return self.exclude(status__in=Run.FINISHED)

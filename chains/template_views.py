@@ -12,9 +12,10 @@ from django.views.decorators.http import require_GET, require_POST
 from chains import services
 from chains.differences import differences
 from chains.drawing import drawing_of_plan
-from chains.forms import ImportForm
-from chains.models import Template
+from chains.forms import ImportForm, InputsForm, ScheduleForm
+from chains.models import Schedule, Template
 from chains.plan import PlanError
+from chains.schedules import set_schedule
 from chains.template_api import TemplateFile
 from chains.template_files import import_template
 from chains.views import REFUSALS, own_template
@@ -91,3 +92,22 @@ def kept_from(request: PageRequest, form: ImportForm) -> Template | None:
         messages.warning(request, f"{problem.message} ({problem.path})")
     messages.success(request, "Imported." if not imported.missing else "Imported; settle what is missing to run it.")
     return imported.template
+
+
+@login_required
+@require_POST
+def template_schedule(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """Have it run by itself, with the inputs of the form; or not any more."""
+    template = own_template(request, pk)
+    if "stop" in request.POST:
+        Schedule.objects.filter(template=template).delete()
+        messages.success(request, "It does not run by itself any more.")
+        return redirect("template", pk)
+    form, inputs = ScheduleForm(request.POST), InputsForm(template.plan.get("inputs"), request.POST)
+    if not form.is_valid() or not inputs.is_valid():
+        said = next(iter((form.errors or inputs.errors).items()))
+        messages.error(request, f"{said[0]}: {said[1][0]}")
+        return redirect("template", pk)
+    kept = set_schedule(template=template, inputs=inputs.values, **form.cleaned_data)
+    messages.success(request, f"It runs by itself from {kept.next_at:%Y-%m-%d %H:%M} UTC on.")
+    return redirect("template", pk)

@@ -1,7 +1,9 @@
 """Pages of templates and runs, and what their buttons do."""
 
+import json
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -12,8 +14,8 @@ from django.views.decorators.http import require_GET, require_POST
 from chains import artifacts, services
 from chains.changes import REDEFINED, changes_of, explained
 from chains.drawing import drawing_of, drawing_of_plan
-from chains.forms import InputsForm, TemplateForm
-from chains.models import Result, Run, Template
+from chains.forms import InputsForm, ScheduleForm, TemplateForm
+from chains.models import Result, Run, Schedule, Template
 from chains.plan import PlanError, Problem
 from registry.pages import PageRequest, paginate, says_errors, triggered
 
@@ -68,8 +70,29 @@ def run_retry(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @says_errors(*REFUSALS)
 def run_approve(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     step, approval_hash = request.POST.get("step"), request.POST.get("approval_hash", "")
-    run = services.approve(run=own_run(request, pk), user=request.user, approval_hash=approval_hash, step=step)
+    arguments, plan = changed_arguments(request), "plan" in request.POST
+    run = services.approve(
+        run=own_run(request, pk),
+        user=request.user,
+        approval_hash=approval_hash,
+        step=step,
+        arguments=arguments,
+        plan=plan,
+    )
     return run_changed(request, run)
+
+
+def changed_arguments(request: PageRequest) -> dict[str, Any] | None:
+    """What a person wrote in the place of the arguments that were shown; None where nothing was. Raises Conflict."""
+    text = request.POST.get("arguments", "").strip()
+    try:
+        arguments = json.loads(text) if text else None
+        json.dumps(arguments, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise services.Conflict("not_json", "The arguments are not JSON; text goes in double quotes.") from error
+    if not isinstance(arguments, dict | None) or "\\u0000" in text:
+        raise services.Conflict("not_json", "The arguments are one JSON object, without NUL characters.")
+    return arguments
 
 
 @login_required
@@ -147,9 +170,16 @@ def template_page(
         "drawing": drawing_of_plan(template.plan),
         "runs": template.runs.all()[:RUNS_SHOWN],
         "problems": problems,
+        **schedule_of(template),
         "former": template.former.select_related("saved_by").defer("plan"),
     }
     return render(request, "chains/template.html", context, status=status)
+
+
+def schedule_of(template: Template) -> dict[str, Any]:
+    schedule = Schedule.objects.filter(template=template).select_related("last_run").first()
+    given = InputsForm(template.plan.get("inputs"), initial=schedule.inputs if schedule else None)
+    return {"schedule": schedule, "schedule_form": ScheduleForm(instance=schedule), "schedule_inputs": given}
 
 
 @login_required

@@ -146,6 +146,7 @@ RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
 RQ_CRON: list[dict[str, Any]] = [
     {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
     {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
+    {"func": "chains.jobs.start_scheduled", "queue_name": "runs", "interval": 30, "ttl": 30, "result_ttl": 30},
     {"func": "registry.jobs.schedule_probes", "queue_name": "probes", "interval": 15, "ttl": 15, "result_ttl": 15},
 ]
 

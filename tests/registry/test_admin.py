@@ -13,7 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from chains.models import Result, Run, RunEvent, Template, TemplateVersion, ToolRun
+from chains.models import Result, Run, RunEvent, Schedule, Template, TemplateVersion, ToolRun
 from chat.models import Conversation, Message
 from registry.credentials import encrypt
 from registry.models import (
@@ -58,6 +58,7 @@ def fill(number: int) -> None:
     template = Template.objects.create(owner=owner, name="Template", plan={})
     former = {"plan": {}, "saved_at": timezone.now(), "saved_by": owner}
     TemplateVersion.objects.create(template=template, version=1, **former)
+    Schedule.objects.create(template=template, at="07:30", next_at=timezone.now())
     conversation = Conversation.objects.create(owner=owner)
     run = Run.objects.create(owner=owner, template=template, conversation_id=conversation.pk)
     ToolRun.objects.create(run=run, step="s1", position=1, server=server, server_slug=server.slug, tool="tool")
