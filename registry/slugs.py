@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
+from django.db.models import Q
 from django.utils.text import slugify
 
 from registry.models import Server
@@ -26,7 +27,9 @@ def free_slugs(names: Iterable[tuple[str, str]]) -> list[str]:
     """One slug for each (name, key), none twice and none taken, found with one query."""
     choices = [slug_choices(name, key) for name, key in names]
     wanted = [slug for each in choices for slug in each]
-    taken = set(Server.objects.filter(slug__in=wanted).values_list("slug", flat=True))
+    holders = Server.objects.filter(Q(slug__in=wanted) | Q(former_slugs__overlap=wanted))
+    held = holders.values_list("slug", "former_slugs") if wanted else []
+    taken = {slug for current, former in held for slug in (current, *former)}
     slugs = []
     for each in choices:
         slug = next((slug for slug in each if slug not in taken), each[-1])

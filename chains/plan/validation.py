@@ -36,14 +36,15 @@ class Toolbox:
     def of(cls, steps: Sequence[Step], user: User) -> "Toolbox":
         """Three queries, however many steps."""
         wanted = {step.server for step in steps}
-        named = Q(slug__in=wanted) | Q(pk__in=[name for name in wanted if _is_uuid(name)])
+        slugs = Q(slug__in=wanted) | Q(former_slugs__overlap=list(wanted))
+        named = slugs | Q(pk__in=[name for name in wanted if _is_uuid(name)])
         servers = list(Server.objects.visible_to(user).filter(named))
         names = {step.tool for step in steps}
         tools = Tool.objects.present().filter(server__in=servers, name__in=names).with_acceptance_of(user)
         tools = tools.select_related("server")
         connections = Connection.objects.valid().filter(user=user, server__in=servers)
         return cls(
-            {str(key): server for server in servers for key in (server.slug, server.pk)},
+            {str(key): server for server in servers for key in (*server.former_slugs, server.slug, server.pk)},
             {(tool.server_id, tool.name): tool for tool in tools},
             {connection.server_id: connection for connection in connections},
             user,

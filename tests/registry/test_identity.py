@@ -17,6 +17,7 @@ from registry.models import Connection, HealthCheck, Server, SourceRecord, Tool
 from registry.precedence import MAPPED
 from registry.services.listing import store_records
 from registry.services.merging import NotMergeable, merge_servers
+from registry.slugs import free_slugs
 
 REPOSITORY = "https://github.com/acme/words"
 URL = "https://words.example/mcp"
@@ -353,3 +354,11 @@ def root(db: None) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("root"))
     return client
+
+
+@pytest.mark.django_db
+def test_a_name_that_a_merged_server_had_is_not_given_to_another() -> None:
+    store(record("a", "1", remote_url=URL), record("b", "1", package="npm:words"))
+    store(record("c", "1", remote_url=URL, package="npm:words"))
+    (former,) = Server.objects.get().former_slugs
+    assert former not in free_slugs([(former, "other")])
