@@ -6,6 +6,7 @@ A row keeps a preview of a large text; `whole` gives the full result back to the
 import base64
 import binascii
 import json
+import logging
 import math
 import mimetypes
 import uuid
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from boto3.exceptions import Boto3Error
+from botocore.exceptions import BotoCoreError, ClientError
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db.models import Q
@@ -20,11 +23,16 @@ from django.db.models import Q
 from chains.models import Result, Run
 from registry.connectors.base import CallResult
 
+logger = logging.getLogger(__name__)
 INLINE_BYTES = 16_000
 PREVIEW_CHARS = 2_000
 MAX_DEPTH = 100
 MAX_ITEMS = 50  # of a list that is cut
 SUMMARY_CHARS = 500
+
+
+class StorageDown(Exception):
+    """The file storage did not take a file; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +176,14 @@ def _binary(data: str, name: str, mime_type: Any, files: list[File]) -> str:
 
 
 def store(run: Run, file: File) -> Stored:
-    """Put a file into the storage (network or disk: outside any transaction)."""
-    key = default_storage.save(f"{run.owner_id}/{run.pk}/{file.name}", ContentFile(file.content))
+    """Put a file into the storage (network or disk: outside any transaction). Raises StorageDown."""
+    try:
+        key = default_storage.save(f"{run.owner_id}/{run.pk}/{file.name}", ContentFile(file.content))
+    except (OSError, BotoCoreError, ClientError, Boto3Error) as error:
+        logger.warning("A file of run %s could not be stored: %s", run.pk, error)
+        raise StorageDown(
+            f"{file.name} ({len(file.content):,} bytes) could not be put into the file storage."
+        ) from error
     return Stored(uuid.uuid4(), key, file.name, file.mime_type, len(file.content), file.part)
 
 

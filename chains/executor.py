@@ -190,7 +190,10 @@ class Driver:
 
     async def end_step(self, row: ToolRun, status: str, result: Any, error: Mapping[str, Any] | None) -> None:
         kept, files = artifacts.split(result, row.step) if result is not None else (None, [])
-        stored = await self.stored(files)
+        try:
+            stored = await self.stored(files)
+        except artifacts.StorageDown as down:
+            stored, status, error = [], Status.FAILED, storage_down(down)
         if kept is not None and stored:
             kept["files"] = result["files"] = [file.as_json() for file in stored]
         await in_database(journal.end_step, self.run, row, status, result=kept, files=stored, error=error)
@@ -240,7 +243,10 @@ class Driver:
             error = {"code": "bad_reference", "message": f"Every step succeeded, but not the outputs: {unresolved}"}
             return await in_database(journal.fail, self.run, error)
         large = artifacts.large_outputs(outputs)
-        files = dict(zip(large, await self.stored(list(large.values())), strict=True))
+        try:
+            files = dict(zip(large, await self.stored(list(large.values())), strict=True))
+        except artifacts.StorageDown as down:
+            return await in_database(journal.fail, self.run, storage_down(down))
         kept = {name: {"file": files[name].as_json()} if name in files else value for name, value in outputs.items()}
         return await in_database(journal.succeed, self.run, kept, list(files.values()))
 
@@ -249,6 +255,11 @@ class Driver:
             task.cancel()
         await asyncio.gather(*self.calling, return_exceptions=True)
         self.calling = {}
+
+
+def storage_down(down: artifacts.StorageDown) -> dict[str, str]:
+    message = f"The call is done, but its result could not be kept: {down} What fits is kept here as a preview."
+    return {"code": "storage_down", "message": message}
 
 
 def outputs_of(plan: Plan, results: Mapping[str, Any], inputs: Any) -> dict[str, Any]:
@@ -263,6 +274,7 @@ INTERNAL = {
     "message": "Something went wrong on our side, and it has been logged. Retry the run from the step it stopped at.",
 }
 ADVICE = {
+    "storage_down": "See that the storage works and has room; a retry calls this step again.",
     "rejected": "Nothing was called for it; retry the run to be asked again.",
     "needs_auth": "Enter its credentials on the server's page, then retry the run.",
     "not_authorised": "Authorise it on the server's page, then retry the run.",
