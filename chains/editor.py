@@ -17,7 +17,7 @@ from chains.drawing import Drawing, drawing_of_plan
 from chains.editing import EMPTY, PlanData, dependants, done, input_properties, names_of, object_of, steps_of
 from chains.editor_fields import ABSENT, INPUT, STEP, Choice, Group, ValueField, value_field
 from chains.editor_reading import Reading, like, parameters, toolbox_of
-from chains.plan import Problem, Toolbox, check, pointer_to
+from chains.plan import Problem, Toolbox, check, errors, pointer_to
 from registry.models import Policy
 from registry.schema_forms import JsonField
 
@@ -82,9 +82,9 @@ class Editor:
 
     @property
     def drawing(self) -> Drawing:
-        """Steps with a problem are drawn as such."""
+        """Steps that keep it from running are drawn as such."""
         drawn = drawing_of_plan(self.data)
-        troubled = {str(step.get("id")) for index, step in enumerate(self.steps) if self._problems_at(index)}
+        troubled = {str(step.get("id")) for index, step in enumerate(self.steps) if errors(self._problems_at(index))}
         columns = [
             [replace(card, state="failed") if card.step in troubled else card for card in column]
             for column in drawn.columns

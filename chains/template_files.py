@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 
 from chains.models import Template
-from chains.plan import Plan, PlanError, Problem, Toolbox, check, parse, read
+from chains.plan import Plan, PlanError, Problem, Toolbox, check, errors, parse, read
 from chains.services import tool_hashes
 from registry.models import Server
 from registry.packages import package_of
@@ -86,7 +86,7 @@ def import_template(*, user: User, file: Mapping[str, Any]) -> Imported:
     template = Template.objects.create(
         owner=user, name=file["name"], description=file.get("description", ""), plan=data, tool_hashes=hashes
     )
-    return Imported(template, missing)
+    return Imported(template, errors(missing))
 
 
 def _found_here(user: User, plan: Plan, told: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -206,6 +206,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_000_000  # bytes of a request body
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 10_000  # the editor sends some for each argument of each step
 
 # Files
 STORAGES: dict[str, dict[str, Any]] = {

@@ -225,3 +225,9 @@ def test_a_tool_that_changed_is_told_in_the_editor_and_saving_accepts_it(web: Cl
     web.post(f"/templates/{template.pk}/edit", {"name": "Mine", "shown": text, "plan": text, "do": "save"})
     template.refresh_from_db()
     assert template.tool_hashes == {"toy/hear": "b"}
+
+
+def test_the_largest_plan_fits_in_one_form(edit: Callable[..., str]) -> None:
+    data = plan(*[step(f"s{number}", "toy.say", words="a") for number in range(50)])
+    typed = {f"a{step}-{place}-{part}": "" for step in range(50) for place in range(15) for part in ("kind", "value")}
+    assert len(shown(edit(data, **typed))["steps"]) == 50
