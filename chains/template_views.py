@@ -95,19 +95,20 @@ def kept_from(request: PageRequest, form: ImportForm) -> Template | None:
 
 
 @login_required
-@require_POST
 def template_schedule(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    """Have it run by itself, with the inputs of the form; or not any more."""
+    """Have it run by itself, with inputs of its own; or not any more."""
     template = own_template(request, pk)
+    schedule = Schedule.objects.filter(template=template).first()
     if "stop" in request.POST:
         Schedule.objects.filter(template=template).delete()
         messages.success(request, "It does not run by itself any more.")
         return redirect("template", pk)
-    form, inputs = ScheduleForm(request.POST), InputsForm(template.plan.get("inputs"), request.POST)
-    if not form.is_valid() or not inputs.is_valid():
-        said = next(iter((form.errors or inputs.errors).items()))
-        messages.error(request, f"{said[0]}: {said[1][0]}")
+    form = ScheduleForm(request.POST or None, instance=schedule)
+    given = schedule.inputs if schedule else None
+    inputs = InputsForm(template.plan.get("inputs"), request.POST or None, initial=given)
+    if request.method == "POST" and form.is_valid() and inputs.is_valid():
+        kept = set_schedule(template=template, inputs=inputs.values, **form.cleaned_data)
+        messages.success(request, f"It runs by itself from {kept.next_at:%Y-%m-%d %H:%M} UTC on.")
         return redirect("template", pk)
-    kept = set_schedule(template=template, inputs=inputs.values, **form.cleaned_data)
-    messages.success(request, f"It runs by itself from {kept.next_at:%Y-%m-%d %H:%M} UTC on.")
-    return redirect("template", pk)
+    context = {"template": template, "schedule": schedule, "form": form, "inputs": inputs}
+    return render(request, "chains/schedule.html", context, status=400 if form.errors or inputs.errors else 200)

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from chains import artifacts, services
 from chains.changes import REDEFINED, changes_of, explained
 from chains.drawing import drawing_of, drawing_of_plan
-from chains.forms import InputsForm, ScheduleForm, TemplateForm
+from chains.forms import InputsForm, TemplateForm
 from chains.models import Result, Run, Schedule, Template
 from chains.plan import PlanError, Problem
 from registry.pages import PageRequest, paginate, says_errors, triggered
@@ -170,16 +170,10 @@ def template_page(
         "drawing": drawing_of_plan(template.plan),
         "runs": template.runs.all()[:RUNS_SHOWN],
         "problems": problems,
-        **schedule_of(template),
+        "schedule": Schedule.objects.filter(template=template).select_related("last_run").first(),
         "former": template.former.select_related("saved_by").defer("plan"),
     }
     return render(request, "chains/template.html", context, status=status)
-
-
-def schedule_of(template: Template) -> dict[str, Any]:
-    schedule = Schedule.objects.filter(template=template).select_related("last_run").first()
-    given = InputsForm(template.plan.get("inputs"), initial=schedule.inputs if schedule else None)
-    return {"schedule": schedule, "schedule_form": ScheduleForm(instance=schedule), "schedule_inputs": given}
 
 
 @login_required

@@ -80,10 +80,11 @@ def test_the_page_sets_changes_and_ends_a_schedule(web: Client, template: Templa
     web.post(there, {"every": "2", "unit": "hour", "at": "00:10", "input-city": "Rome"})
     assert (Schedule.objects.get().every, Schedule.objects.get().inputs) == (2, {"city": "Rome"})
     page = web.get(f"/templates/{template.pk}").content.decode()
-    assert "Runs every 2 hours" in page
-    refused = web.post(there, {"every": "0", "unit": "hour", "at": "00:10", "input-city": "Rome"}, follow=True)
-    assert "every:" in refused.content.decode()
-    web.post(there, {"stop": ""})
+    assert "Every 2 hours" in page
+    assert 'value="Rome"' in web.get(there).content.decode()
+    refused = web.post(there, {"every": "0", "unit": "hour", "at": "00:10", "input-city": "Rome"})
+    assert (refused.status_code, Schedule.objects.get().every) == (400, 2)
+    web.post(there, {"stop": "1"})
     assert not Schedule.objects.exists()
 
 
