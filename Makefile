@@ -43,14 +43,14 @@ bench: $(DEV_STAMP)
 lock: $(BIN)/python
 	$(PIP) install --upgrade -r requirements-dev.txt
 	{ echo "# What the pinned requirements bring along, as resolved together. Written by \`make lock\`."; \
-	  $(BIN)/python -m pip freeze --exclude pip --exclude setuptools; } > constraints.txt
+	  $(BIN)/python -m pip freeze --exclude pip --exclude setuptools | sed 's/+[a-z0-9]*$$//'; } > constraints.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache test-results
 
 $(BIN)/python:
 	@for name in python3.13 python3.12 python3.11 python3; do \
-	  if command -v $$name > /dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
+	  if command -v $$name > /dev/null && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
 	    echo "Making $(VENV) with $$name"; \
 	    exec $$name -m venv $(VENV); \
 	  fi; \
