@@ -89,7 +89,6 @@ class ServerAdmin(admin.ModelAdmin):
         decided = dict.fromkeys(set(form.changed_data) & set(MAPPED), CURATOR)
         obj.field_sources = obj.field_sources | decided  # no import takes it back
         if describe(obj):
-            obj.embedding = None
             embed_on_commit()
         super().save_model(request, obj, form, change)
 

@@ -25,12 +25,13 @@ class Embedded:
 
 
 def describe(server: Server) -> bool:
-    """Set what a server is searched by from its columns, unsaved. True when it changed and needs a new vector."""
+    """Set what a server is searched by from its columns, unsaved. True when it changed: then its vector is gone."""
     text = server_text_of(name=server.name, title=server.title, description=server.description, tags=server.tags)
     digest = content_hash(text)
-    changed = digest != server.content_hash
-    server.search_text, server.content_hash = text, digest
-    return changed
+    if digest == server.content_hash:
+        return False
+    server.search_text, server.content_hash, server.embedding = text, digest, None
+    return True
 
 
 def embed_missing() -> Embedded:

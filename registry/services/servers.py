@@ -7,10 +7,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from registry.embeddings import content_hash, server_text_of
 from registry.models import Connection, Health, Server
 from registry.outbound import OutboundRefused, check_url
 from registry.precedence import CURATOR
+from registry.search.indexing import describe
 from registry.services.connections import keep_credentials
 from registry.services.embedding import embed_on_commit
 from registry.slugs import free_slugs
@@ -70,7 +70,7 @@ def add_server(*, owner: User, **fields: Unpack[ServerFields]) -> Server:
         _one_at_a_time(owner)
         _refuse_duplicate(server, owner)
         server.slug = free_slugs([(server.name, str(server.pk))])[0]
-        _describe(server)
+        describe(server)
         server.save()
         keep_credentials(user=owner, server=server, credentials=secrets_given)
         embed_on_commit()
@@ -95,7 +95,7 @@ def update_server(*, server: Server, by: User, **fields: Unpack[ServerFields]) -
             _forget_health(server)
             Connection.objects.filter(server=server).exclude(user=server.owner).delete()
         if any(name in told for name in TEXT_FIELDS):
-            _describe(server)
+            describe(server)
         server.save()
         keep_credentials(user=by, server=server, credentials=secrets_given)
         embed_on_commit()
@@ -168,14 +168,6 @@ def _refuse_duplicate(server: Server, owner: User) -> None:
     existing = Server.objects.owned_by(owner).exclude(pk=server.pk).exclude(status=Server.Status.DELETED)
     if found := existing.filter(**same).first():
         raise DuplicateServer(found)
-
-
-def _describe(server: Server) -> None:
-    """What search reads of the server itself; a text that changed is embedded again."""
-    text = server_text_of(name=server.name, title=server.title, description=server.description, tags=server.tags)
-    digest = content_hash(text)
-    if digest != server.content_hash:
-        server.search_text, server.content_hash, server.embedding = text, digest, None
 
 
 def _forget_health(server: Server) -> None:
