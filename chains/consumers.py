@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from chains.events import as_text, parse_after, subscribe
+from chains.events import parse_after, subscribe
 from chains.models import Run
 
 NOT_FOUND = 4404
@@ -38,7 +38,7 @@ class RunConsumer(AsyncWebsocketConsumer):
     async def stream(self, run_id: Any, after: int | None) -> None:
         try:
             async for event in subscribe(run_id, after):
-                await self.send(as_text(event))
+                await self.send(event.text)
             await self.close()
         except Run.DoesNotExist:
             await self.close(NOT_FOUND)

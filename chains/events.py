@@ -1,27 +1,25 @@
 """What happened in a run, in order: rows, then a wake-up for whoever watches. One source for SSE and websocket."""
 
 import asyncio
-import json
 import logging
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
-from django.core.serializers.json import DjangoJSONEncoder
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from chains import tails
 from chains.leases import LostLease
 from chains.models import Run, RunEvent
 from chains.serializers import run_json
+from chains.tails import Event
 
 logger = logging.getLogger(__name__)
 
@@ -40,23 +38,7 @@ TEXT_MESSAGE_CONTENT = "TEXT_MESSAGE_CONTENT"
 TEXT_MESSAGE_END = "TEXT_MESSAGE_END"
 RUN_FINISHED = "RUN_FINISHED"
 RUN_ERROR = "RUN_ERROR"
-TERMINAL = (RUN_FINISHED, RUN_ERROR)
-
-LOOK_AGAIN_S = 1.5  # a wake-up can get lost; the table cannot
 HEARTBEAT_S = 15
-BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    run_id: uuid.UUID
-    seq: int
-    type: str
-    data: dict[str, Any]
-    at: datetime
-
-    def as_json(self) -> dict[str, Any]:
-        return {**self.data, "run_id": self.run_id, "seq": self.seq, "type": self.type, "at": self.at}
 
 
 def publish(
@@ -70,11 +52,12 @@ def publish(
     with transaction.atomic(savepoint=False):
         last = _allocate(run_id, len(events), lease_token)
         now = timezone.now()
-        RunEvent.objects.bulk_create(
+        rows = [
             RunEvent(run_id=run_id, seq=seq, type=type_, data=data, at=now)
             for seq, (type_, data) in enumerate(events, last - len(events) + 1)
-        )
-        transaction.on_commit(partial(_wake, run_id))
+        ]
+        RunEvent.objects.bulk_create(rows)
+        transaction.on_commit(partial(_wake, run_id, rows))
     return last
 
 
@@ -90,13 +73,9 @@ def _allocate(run_id: uuid.UUID | str, count: int, lease_token: int | None) -> i
     return int(row[0])
 
 
-def _group(run_id: uuid.UUID | str) -> str:
-    return f"run.{run_id}"
-
-
-def _wake(run_id: uuid.UUID | str) -> None:
+def _wake(run_id: uuid.UUID | str, rows: Sequence[RunEvent]) -> None:
     try:
-        async_to_sync(get_channel_layer().group_send)(_group(run_id), {"type": "run.event"})
+        async_to_sync(get_channel_layer().group_send)(tails.group(run_id), tails.message(rows))
     except (RedisError, OSError):
         logger.warning("Viewers of run %s could not be woken: Redis does not answer. They look by themselves.", run_id)
 
@@ -114,83 +93,32 @@ def _snapshot_event(run_id: uuid.UUID | str) -> Event:
         return Event(run.pk, run.last_seq - ended, STATE_SNAPSHOT, {"snapshot": snapshot(run)}, timezone.now())
 
 
-def _events_after(run_id: uuid.UUID | str, after: int) -> tuple[list[Event], bool]:
-    """The next events, at most BATCH, and whether the run is over and these are all."""
-    run = Run.objects.only("status", "last_seq").get(pk=run_id)  # read first: what comes later is seen next time
-    rows = RunEvent.objects.filter(run_id=run_id, seq__gt=after).order_by("seq")[:BATCH]
-    events = [Event(row.run_id, row.seq, row.type, row.data, row.at) for row in rows]
-    last = events[-1].seq if events else after
-    return events, run.is_finished and last >= run.last_seq
-
-
 async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[Event]:
     """Every event after `after`, in order, none twice, until the run is over; without `after` a STATE_SNAPSHOT first.
 
     A run that is tried again after its end goes on in the same stream. Raises Run.DoesNotExist.
     """
-    async with _wake_ups(run_id) as woken:
+    async with tails.tail_of(uuid.UUID(str(run_id))) as tail:
         if after is None:
             state = await database_sync_to_async(_snapshot_event)(run_id)
             yield state
             after = state.seq
         while True:
-            woken.clear()
-            events, over = await _read(run_id, after)
-            for event in events:
+            changed = tail.changed
+            found = await tail.after(after)
+            for event in found.events:
                 yield event
                 after = event.seq
-            if over:
+            if found.over:
                 return
-            if len(events) < BATCH:
+            if len(found.events) < tails.BATCH:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(woken.wait(), LOOK_AGAIN_S)
-
-
-async def _read(run_id: uuid.UUID | str, after: int) -> tuple[list[Event], bool]:
-    """A database that restarts is looked at again later: the stream outlives it."""
-    try:
-        return await database_sync_to_async(_events_after)(run_id, after)
-    except (OperationalError, InterfaceError):
-        logger.warning("The database does not answer; the stream of run %s waits.", run_id)
-        return [], False
-
-
-@asynccontextmanager
-async def _wake_ups(run_id: uuid.UUID | str) -> AsyncIterator[asyncio.Event]:
-    woken = asyncio.Event()
-    listener = asyncio.create_task(_listen(run_id, woken))
-    try:
-        yield woken
-    finally:
-        listener.cancel()
-        with suppress(asyncio.CancelledError):
-            await listener
-
-
-async def _listen(run_id: uuid.UUID | str, woken: asyncio.Event) -> None:
-    layer = get_channel_layer()
-    try:
-        channel = await layer.new_channel()
-        await layer.group_add(_group(run_id), channel)
-        try:
-            woken.set()  # what was published before we listened
-            while True:
-                await layer.receive(channel)
-                woken.set()
-        finally:
-            await layer.group_discard(_group(run_id), channel)
-    except (RedisError, OSError):
-        logger.warning("Redis does not answer; the stream of run %s looks every %s s.", run_id, LOOK_AGAIN_S)
-
-
-def as_text(event: Event) -> str:
-    """The JSON text of an event, for a websocket."""
-    return json.dumps(event.as_json(), cls=DjangoJSONEncoder, ensure_ascii=False)
+                    await asyncio.wait_for(changed.wait(), tails.LOOK_AGAIN_S)
 
 
 def as_sse(event: Event) -> bytes:
     # One line: JSON escapes line breaks, so no server's text can end the event early.
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {as_text(event)}\n\n".encode()
+    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
 
 
 async def sse_stream(run_id: uuid.UUID | str, after: int | None) -> AsyncIterator[bytes]:

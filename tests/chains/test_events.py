@@ -14,7 +14,7 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import connections
 
-from chains import events, leases, services
+from chains import events, leases, services, tails
 from chains.events import publish, sse_stream, subscribe
 from chains.models import Run
 from chains.routing import websocket_urlpatterns
@@ -44,7 +44,7 @@ def end(run: Run) -> None:
     services.finish_run(run=run, status=Run.Status.SUCCEEDED, outputs={}, lease_token=run.lease_token)
 
 
-async def seen(stream: AsyncIterator[events.Event]) -> list[tuple[int, str]]:
+async def seen(stream: AsyncIterator[tails.Event]) -> list[tuple[int, str]]:
     async with asyncio.timeout(20):
         return [(event.seq, event.type) async for event in stream]
 
@@ -83,13 +83,35 @@ async def test_events_are_seen_at_once_and_without_redis_a_little_later(
     waiting = asyncio.ensure_future(anext(stream))
     await asyncio.sleep(0.2)
     await database_sync_to_async(say)(run, "a")
-    async with asyncio.timeout(events.LOOK_AGAIN_S / 2):
+    async with asyncio.timeout(tails.LOOK_AGAIN_S / 2):
         assert (await waiting).data == {"delta": "a"}
-    monkeypatch.setattr(events, "_wake", lambda run_id: None)
+    monkeypatch.setattr(events, "_wake", lambda run_id, rows: None)
     await database_sync_to_async(say)(run, "b")
-    async with asyncio.timeout(events.LOOK_AGAIN_S * 3):
+    async with asyncio.timeout(tails.LOOK_AGAIN_S * 3):
         assert (await anext(stream)).data == {"delta": "b"}
     await stream.aclose()
+
+
+async def test_many_viewers_of_a_run_cost_the_table_as_little_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    viewers = [asyncio.create_task(seen(subscribe(run.pk, 1))) for _ in range(20)]
+    await asyncio.sleep(0.5)
+    reads = []
+    read = tails.read
+    monkeypatch.setattr(tails, "read", lambda *asked: reads.append(asked) or read(*asked))
+    for word in "abcde":
+        await database_sync_to_async(say)(run, word)
+    await database_sync_to_async(end)(run)
+    for viewer in viewers:
+        assert [seq for seq, _ in await viewer] == list(range(2, 8))
+    assert len(reads) < 5
+
+
+async def test_events_too_large_to_send_are_seen_all_the_same(run: Run) -> None:
+    live = asyncio.create_task(seen(subscribe(run.pk, 1)))
+    await asyncio.sleep(0.2)
+    await database_sync_to_async(say)(run, "a", "b" * tails.SENT_BYTES, "c")
+    await database_sync_to_async(end)(run)
+    assert [seq for seq, _ in await live] == [2, 3, 4, 5]
 
 
 async def test_writers_at_the_same_time_leave_no_gap_and_no_double(run: Run) -> None:
