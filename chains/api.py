@@ -17,10 +17,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from chains import artifacts, services
-from chains.models import Result, Run, Template, ToolRun
+from chains.history import SORTS, listed
+from chains.models import Result, Run, RunEvent, Template, ToolRun
 from chains.plan import PlanError, check, errors
 from chains.serializers import (
     ApproveInput,
+    EventSerializer,
     ExecuteInput,
     PlanInput,
     RejectInput,
@@ -132,15 +134,27 @@ class RunList(generics.ListAPIView[Run]):
 
     def get_queryset(self) -> QuerySet[Run]:
         filters = validated(RunFilters(data=self.request.query_params))
-        lookups = {"status": "status", "kind": "kind", "template": "template_id"}
-        chosen = {field: filters[name] for name, field in lookups.items() if name in filters}
-        return Run.objects.owned_by(self.request.user).filter(**chosen).prefetch_related(STEPS_IN_A_LIST)
+        assert self.paginator is not None
+        self.paginator.ordering = SORTS[filters.get("sort", "newest")]  # type: ignore[attr-defined]
+        return listed(Run.objects.owned_by(self.request.user), filters).prefetch_related(STEPS_IN_A_LIST)
 
 
 class RunDetail(APIView):
     @extend_schema(responses=RunSerializer)
     def get(self, request: Request, pk: Any) -> Response:
         return Response(RunSerializer(own(Run.objects.owned_by(request.user), pk=pk)).data)
+
+
+class RunEvents(generics.ListAPIView[RunEvent]):
+    """What happened in a run, oldest first: the rows its stream sends. Old events are compacted (docs/operating.md)."""
+
+    serializer_class = EventSerializer
+
+    def get_queryset(self) -> QuerySet[RunEvent]:
+        run = own(Run.objects.owned_by(self.request.user), pk=self.kwargs["pk"])
+        assert self.paginator is not None
+        self.paginator.ordering = ("seq",)  # type: ignore[attr-defined]
+        return run.events.all()
 
 
 class RunApprove(APIView):

@@ -63,15 +63,15 @@ def _named(step: Mapping[str, Any]) -> str:
 
 
 def _added(step: Mapping[str, Any]) -> Difference:
-    return Difference("added", _named(step), _details({}, _object(step, "arguments")))
+    return Difference("added", _named(step), details_of({}, _object(step, "arguments")))
 
 
 def _changed(old: Mapping[str, dict[str, Any]], new: Mapping[str, dict[str, Any]]) -> Iterator[Difference]:
     for key in (key for key in new if key in old):
         before, after = old[key], new[key]
         details = [
-            *_details(_settings(before), _settings(after)),
-            *_details(_object(before, "arguments"), _object(after, "arguments")),
+            *details_of(_settings(before), _settings(after)),
+            *details_of(_object(before, "arguments"), _object(after, "arguments")),
         ]
         if details:
             yield Difference("changed", _named(after), tuple(details))
@@ -88,11 +88,11 @@ def _order(old: Sequence[str], new: Sequence[str]) -> Iterator[Difference]:
 
 
 def _part(subject: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    if details := _details(before, after):
+    if details := details_of(before, after):
         yield Difference("changed", subject, details)
 
 
-def _details(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Detail, ...]:
+def details_of(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Detail, ...]:
     names = [*after, *(name for name in before if name not in after)]
     return tuple(
         Detail(name, _shown(before, name), _shown(after, name))

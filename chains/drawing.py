@@ -261,7 +261,7 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
         attempt=tool_run.attempt,
         started_at=tool_run.started_at,
         duration_ms=tool_run.duration_ms,
-        output=streamed.outputs[tool_run.step][-MAX_TEXT_CHARS:] if is_running else _output(tool_run.result),
+        output=streamed.outputs[tool_run.step][-MAX_TEXT_CHARS:] if is_running else readable_result(tool_run.result),
         progress=streamed.progress.get(tool_run.step, {}) if is_running else {},
         error=_text(error.get("message")),
         advice=_advice(tool_run, error),
@@ -277,7 +277,7 @@ def _advice(tool_run: ToolRun, error: Mapping[str, Any]) -> str:
     return ADVICE.get(error.get("code", ""), GENERAL_ADVICE)
 
 
-def _output(result: Any) -> str:
+def readable_result(result: Any) -> str:
     """A result in readable form: the text the tool wrote, indented where it is JSON, else its structured content."""
     if not isinstance(result, dict):
         return ""
@@ -295,7 +295,7 @@ def _outputs(outputs: Any) -> Iterator[tuple[str, str]]:
 
 def _readable_output(value: Any) -> str:
     is_result = isinstance(value, dict) and {"text", "content", "is_error"} <= value.keys()
-    return _output(value) if is_result else _pretty(value)[:MAX_TEXT_CHARS]
+    return readable_result(value) if is_result else _pretty(value)[:MAX_TEXT_CHARS]
 
 
 def _pretty(value: Any) -> str:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 from pgvector.django import VectorField
 
@@ -97,6 +98,21 @@ class RunQuerySet(OwnedQuerySet):
     def unfinished(self) -> "RunQuerySet":
         return self.exclude(status__in=Run.FINISHED)
 
+    def with_duration(self) -> "RunQuerySet":
+        """`duration`: a timedelta of the runs that are over, else None."""
+        return self.annotate(duration=F("finished_at") - Coalesce("started_at", "created_at"))
+
+    def about(self, words: str) -> "RunQuerySet":
+        """Each of the words stands in the template's name, a step's server or tool, the inputs or the error."""
+        found = self
+        for word in words.split():
+            steps = ToolRun.objects.filter(Q(tool__icontains=word) | Q(server_slug__icontains=word), run=OuterRef("pk"))
+            named = Q(template__name__icontains=word) | Q(error__message__icontains=word)
+            found = found.alias(given=Cast("inputs", models.TextField())).filter(
+                named | Q(given__icontains=word) | Exists(steps)
+            )
+        return found
+
     def abandoned(self) -> "RunQuerySet":
         """Runs that were acknowledged and that nobody drives: never started, or their driver's lease ran out."""
         now = timezone.now()
@@ -172,6 +188,14 @@ class Run(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.status in self.FINISHED
+
+    @property
+    def duration_ms(self) -> int | None:
+        """From its start to its end; None where it is not over."""
+        if self.finished_at is None:
+            return None
+        took = self.finished_at - (self.started_at or self.created_at)
+        return max(0, round(took.total_seconds() * 1000))
 
     @property
     def is_driven(self) -> bool:

@@ -1,5 +1,6 @@
 """The JSON of runs, steps, templates and results, as the contract has it."""
 
+import datetime as dt
 import json
 from typing import Any
 
@@ -7,7 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from chains.artifacts import INLINE_BYTES
-from chains.models import Result, Run, Template, ToolRun
+from chains.history import SORTS
+from chains.models import Result, Run, RunEvent, Template, ToolRun
 
 
 def step_json(tool_run: ToolRun) -> dict[str, Any]:
@@ -46,6 +48,7 @@ class StepSerializer(serializers.ModelSerializer[ToolRun]):
 
 class RunSerializer(serializers.ModelSerializer[Run]):
     steps = serializers.SerializerMethodField()
+    duration_ms = serializers.IntegerField(read_only=True, allow_null=True)
 
     class Meta:
         model = Run
@@ -64,6 +67,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
             "created_at",
             "started_at",
             "finished_at",
+            "duration_ms",
         ]
         read_only_fields = fields
 
@@ -86,10 +90,42 @@ class RunSummarySerializer(RunSerializer):
         return list(StepSummarySerializer(run.current_steps(), many=True).data)
 
 
+class MomentField(serializers.DateTimeField):
+    """A moment, or a day: its first moment, or with `is_end` the first one after it. In UTC where no zone is named."""
+
+    def __init__(self, *, is_end: bool = False, **options: Any) -> None:
+        super().__init__(default_timezone=dt.UTC, **options)
+        self.is_end = is_end
+
+    def to_internal_value(self, value: Any) -> dt.datetime:
+        moment = super().to_internal_value(value)
+        if not self.is_end or len(str(value).strip()) > len("2030-01-31"):
+            return moment
+        try:
+            return moment + dt.timedelta(days=1)
+        except OverflowError:
+            self.fail("overflow", timezone="UTC")
+
+
 class RunFilters(serializers.Serializer[Any]):
+    """Query parameters of the list of runs. `until` named as a day takes that day in."""
+
+    q = serializers.CharField(
+        required=False, allow_blank=True, max_length=200, help_text="words in template, tools, inputs or error"
+    )
     status = serializers.ChoiceField(Run.Status.choices, required=False)
     kind = serializers.ChoiceField(Run.Kind.choices, required=False)
     template = serializers.UUIDField(required=False)
+    since = MomentField(required=False, help_text="a day or a moment")
+    until = MomentField(required=False, is_end=True, help_text="a day or a moment")
+    sort = serializers.ChoiceField(list(SORTS), required=False, help_text="by duration: only runs that are over")
+
+
+class EventSerializer(serializers.ModelSerializer[RunEvent]):
+    class Meta:
+        model = RunEvent
+        fields = ["seq", "type", "at", "data"]
+        read_only_fields = fields
 
 
 class PlanField(serializers.JSONField):

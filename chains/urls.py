@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from chains import api, editor_views, template_api, template_views, views
+from chains import api, editor_views, history_views, template_api, template_views, views
 from registry.pages import by_accept
 
 api_urlpatterns: list[URLPattern] = [
@@ -8,6 +8,7 @@ api_urlpatterns: list[URLPattern] = [
     path("chain/validate", api.Validate.as_view()),
     path("chain/runs", api.RunList.as_view()),
     path("chain/runs/<uuid:pk>", api.RunDetail.as_view(), name="api_run"),
+    path("chain/runs/<uuid:pk>/events", api.RunEvents.as_view(), name="api_run_events"),
     path("chain/runs/<uuid:pk>/approve", api.RunApprove.as_view()),
     path("chain/runs/<uuid:pk>/reject", api.RunReject.as_view()),
     path("chain/runs/<uuid:pk>/resolve", api.RunResolve.as_view()),
@@ -21,7 +22,8 @@ api_urlpatterns: list[URLPattern] = [
     path("results/<uuid:pk>/file", api.ResultFile.as_view(), name="result_file"),
 ]
 page_urlpatterns: list[URLPattern] = [
-    path("runs", views.runs, name="runs"),
+    path("runs", history_views.runs, name="runs"),
+    path("runs/compare", history_views.runs_compared, name="runs_compared"),
     path("runs/<uuid:pk>", views.run, name="run"),
     path("runs/<uuid:pk>/cancel", views.run_cancel, name="run_cancel"),
     path("runs/<uuid:pk>/retry", views.run_retry, name="run_retry"),

@@ -38,13 +38,6 @@ def run_changed(request: PageRequest, run: Run) -> HttpResponse:
 
 @login_required
 @require_GET
-def runs(request: PageRequest) -> HttpResponse:
-    page = paginate(request, Run.objects.owned_by(request.user).select_related("template"))
-    return render(request, "chains/runs.html", {"page": page})
-
-
-@login_required
-@require_GET
 def run(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     run = own_run(request, pk)
     template = "chains/run.html#live" if request.htmx else "chains/run.html"

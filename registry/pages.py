@@ -35,10 +35,11 @@ class Page:
     count: int
 
 
-def paginate(request: HttpRequest, rows: QuerySet[Any]) -> Page:
-    """One page of a list, by the same cursors as the API's."""
+def paginate(request: HttpRequest, rows: QuerySet[Any], ordering: tuple[str, ...] | None = None) -> Page:
+    """One page of a list, by the same cursors as the API's; newest first where no `ordering` is given."""
     pagination: Any = api_settings.DEFAULT_PAGINATION_CLASS
     paginator = pagination()
+    paginator.ordering = ordering or paginator.ordering
     try:
         items = paginator.paginate_queryset(rows, Request(request))
     except NotFound as error:

@@ -13,10 +13,15 @@ MAX_TOOLS_SHOWN = 6
 
 @register.filter
 def run_duration(run: Run) -> str:
-    if run.finished_at is None:
-        return ""
-    took = run.finished_at - (run.started_at or run.created_at)
-    return milliseconds(max(0, int(took.total_seconds() * 1000)))
+    return "" if run.duration_ms is None else milliseconds(run.duration_ms)
+
+
+@register.filter
+def delta(slower_ms: int) -> str:
+    """How much longer something took than something else."""
+    if slower_ms == 0:
+        return "as long"
+    return f"{milliseconds(abs(slower_ms))} {'longer' if slower_ms > 0 else 'shorter'}"
 
 
 @register.filter
