@@ -7,7 +7,7 @@ One drawing serves the first page, every later fragment and the page after a rel
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -121,6 +121,12 @@ class Drawing:
         if self.cards:
             return " ".join(f"{card.step}:{card.needs}" for card in self.cards)
         return "answering" if self.is_answering else "ended" if self.run and self.run.is_finished else "planning"
+
+    @property
+    def rewound(self) -> "Drawing":
+        """As it was before the first step began."""
+        planned = drawing_of_plan(self.run.plan) if self.run and self.run.plan else self
+        return replace(self, columns=planned.columns, error="", advice="", outputs=[])
 
     @property
     def is_drawn(self) -> bool:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -20,7 +20,7 @@ RESULTS_SEEN = 200
 
 
 class OwnedQuerySet(models.QuerySet[Any]):
-    def owned_by(self, user: "User | AnonymousUser") -> "OwnedQuerySet":
+    def owned_by(self, user: "User | AnonymousUser") -> Self:
         return self.filter(owner_id=user.pk)
 
 
@@ -112,6 +112,12 @@ class RunQuerySet(OwnedQuerySet):
                 named | Q(given__icontains=word) | Exists(steps)
             )
         return found
+
+    def before(self, run: "Run") -> "RunQuerySet":
+        """Earlier runs of the same template, the newest first."""
+        if run.template_id is None:
+            return self.none()
+        return self.owned_by(run.owner).filter(template=run.template_id, created_at__lt=run.created_at)
 
     def abandoned(self) -> "RunQuerySet":
         """Runs that were acknowledged and that nobody drives: never started, or their driver's lease ran out."""

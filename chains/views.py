@@ -39,9 +39,15 @@ def run_changed(request: PageRequest, run: Run) -> HttpResponse:
 @login_required
 @require_GET
 def run(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """htmx gets the part that changes; with `?at=start` as it was before anything happened, to be played again."""
     run = own_run(request, pk)
-    template = "chains/run.html#live" if request.htmx else "chains/run.html"
-    return render(request, template, {"run": run, "page_run": run, "drawing": drawing_of(run)})
+    drawing = drawing_of(run)
+    if request.GET.get("at") == "start":
+        drawing = drawing.rewound
+    context = {"run": run, "page_run": run, "drawing": drawing}
+    if request.htmx:
+        return render(request, "chains/run.html#live", context)
+    return render(request, "chains/run.html", context | {"earlier": Run.objects.before(run).first()})
 
 
 @login_required

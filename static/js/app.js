@@ -4,20 +4,24 @@ import { drawAll } from "./arrows.js";
 import { wireComposer } from "./composer.js";
 import { wireExecute } from "./execute.js";
 import { wirePage } from "./page.js";
+import { showReplays, wireReplay } from "./replay.js";
 import { showTimes } from "./times.js";
 
 function boot(root) {
   drawAll(root);
   connectAll(root);
   showTimes(root);
+  showReplays(root);
 }
 
 wirePage();
 wireComposer();
 wireExecute();
+wireReplay();
 boot(document.body);
 document.body.addEventListener("htmx:load", (event) => boot(event.detail.elt));
 document.body.addEventListener("fragment:replaced", (event) => {
   drawAll(event.target);
   showTimes(event.target);
+  showReplays(event.target.parentElement);
 });

@@ -147,3 +147,12 @@ def test_the_events_of_a_run_are_a_list_in_their_order_for_its_owner(
     assert [(each["seq"], each["data"]["step"]) for each in first["results"]] == [(1, "s1"), (2, "s2")]
     assert [each["seq"] for each in api.get(first["next"]).json()["results"]] == [3]
     assert bob_api.get(f"/chain/runs/{run.pk}/events").status_code == 404
+
+
+def test_an_ended_run_can_be_drawn_as_it_was_before_it_began(web: Client, alice: User) -> None:
+    run = ran(alice, outputs={"said": "hello there"})
+    run.tool_runs.update(result={"text": "hello there"})
+    html = web.get(f"/runs/{run.pk}?at=start", headers={"HX-Request": "true"}).content.decode()
+    assert 'data-state="pending"' in html
+    assert "hello there" not in html
+    assert "hello there" in web.get(f"/runs/{run.pk}").content.decode()
