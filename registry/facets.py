@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Count
 
-from registry.filters import NAMES, filter_servers
+from registry.filters import NAMES, counts_of, filter_servers, sources_among
 from registry.models import Server
 from registry.templatetags.registry_tags import auth_name, health_words, source_name, transport_name
 
@@ -77,8 +76,7 @@ def facets_of_list(user: User | AnonymousUser, chosen: Mapping[str, str], addres
     found = []
     for name in FACETS:
         others = {other: value for other, value in chosen.items() if other != name}
-        rows = filter_servers(visible, others, user).order_by().values_list(name).annotate(count=Count("pk"))
-        found.append(_facet(name, dict(rows), chosen, address))
+        found.append(_facet(name, counts_of(name, filter_servers(visible, others, user)), chosen, address))
     mine = visible.owned_by(user).count()
     return [*(facet for facet in found if facet.values), *_mine(mine, chosen, address)]
 
@@ -86,7 +84,9 @@ def facets_of_list(user: User | AnonymousUser, chosen: Mapping[str, str], addres
 def facets_of_hits(servers: Iterable[Server], chosen: Mapping[str, str], address: Address) -> list[Facet]:
     """Counted among what a search found."""
     hits = list(servers)
-    found = [_facet(name, Counter(getattr(hit, name) for hit in hits), chosen, address) for name in FACETS]
+    counts: dict[str, Mapping[str, int]] = {name: Counter(getattr(hit, name) for hit in hits) for name in FACETS}
+    counts["source"] = sources_among(hits)
+    found = [_facet(name, counts[name], chosen, address) for name in FACETS]
     return [facet for facet in found if facet.values]
 
 

@@ -81,8 +81,8 @@ async def _with_other_transport(server: Server, credentials: Mapping[str, str], 
     if found.health not in {Health.OK, Health.NEEDS_AUTH}:
         return outcome
     speaks, registered = TRANSPORT_NAMES[other], TRANSPORT_NAMES[server.transport]
-    detail = f"The address speaks {speaks}, but is registered as {registered}. Change its transport to {other.value}."
-    return ProbeOutcome(Health.WRONG_TRANSPORT, detail)
+    detail = f"It speaks {speaks}, but is registered as {registered}. Change its transport to {other.value}."
+    return ProbeOutcome(Health.WRONG_TRANSPORT, f"{_tried(server)} {detail}")
 
 
 def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:

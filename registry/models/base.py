@@ -27,10 +27,10 @@ def first_probe_at() -> datetime:
 
 class Health(models.TextChoices):
     UNTESTED = "untested"
-    OK = "ok"
-    NEEDS_AUTH = "needs_auth"
+    OK = "ok", "OK"
+    NEEDS_AUTH = "needs_auth", "Needs sign-in"
     WRONG_TRANSPORT = "wrong_transport"
-    NOT_MCP = "not_mcp"
+    NOT_MCP = "not_mcp", "Not what it should be"
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     BLOCKED = "blocked"

@@ -45,7 +45,10 @@ class SourceRecord(models.Model):
     class Meta:
         db_table = "source_records"
         constraints = [models.UniqueConstraint(fields=["source", "external_id"], name="one_record_per_source_and_id")]
-        indexes = [GinIndex(fields=["identity"], name="source_record_identity")]
+        indexes = [
+            GinIndex(fields=["identity"], name="source_record_identity"),
+            models.Index(fields=["source", "server"], name="source_record_listed", condition=Q(removed_at=None)),
+        ]
 
     def __str__(self) -> str:
         return f"{self.source}: {self.external_id}"

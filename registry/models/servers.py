@@ -73,6 +73,13 @@ class ServerQuerySet(models.QuerySet["Server"]):
     def connected_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         return self.filter(_connections_of(user))
 
+    def listed_by(self, source: str) -> "ServerQuerySet":
+        """Servers that this catalogue lists, whichever of their catalogues is believed most; one without records was
+        first seen at its `source`."""
+        listed = SourceRecord.objects.live().filter(source=source)
+        of_source = Server.objects.filter(source=source).order_by()
+        return self.filter(pk__in=of_source.values("pk").union(listed.values("server_id")))
+
     def with_sources(self) -> "ServerQuerySet":
         """With the catalogues that list each server, by name only."""
         records = SourceRecord.objects.filter(removed_at=None).only("server_id", "source")
@@ -81,10 +88,10 @@ class ServerQuerySet(models.QuerySet["Server"]):
 
 class Server(models.Model):
     class Transport(models.TextChoices):
-        STREAMABLE_HTTP = "streamable_http"
-        SSE = "sse"
-        STDIO = "stdio"
-        OPENAPI = "openapi"
+        STREAMABLE_HTTP = "streamable_http", "Streamable HTTP"
+        SSE = "sse", "SSE"
+        STDIO = "stdio", "Command"
+        OPENAPI = "openapi", "OpenAPI"
 
     class Status(models.TextChoices):
         ACTIVE = "active"
@@ -98,9 +105,9 @@ class Server(models.Model):
     class AuthType(models.TextChoices):
         NONE = "none"
         BEARER = "bearer"
-        API_KEY = "api_key"
+        API_KEY = "api_key", "API key"
         BASIC = "basic"
-        OAUTH2 = "oauth2"
+        OAUTH2 = "oauth2", "OAuth 2"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.SlugField(max_length=100, unique=True)

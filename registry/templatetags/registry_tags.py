@@ -16,7 +16,7 @@ HEALTH = {  # tone, words
     Health.OK: ("ok", "works"),
     Health.NEEDS_AUTH: ("wait", "needs sign-in"),
     Health.WRONG_TRANSPORT: ("bad", "wrong transport"),
-    Health.NOT_MCP: ("bad", "not an MCP server"),
+    Health.NOT_MCP: ("bad", "neither MCP nor OpenAPI"),
     Health.UNREACHABLE: ("bad", "unreachable"),
     Health.TIMEOUT: ("bad", "too slow"),
     Health.BLOCKED: ("bad", "not allowed"),
@@ -28,7 +28,13 @@ SOURCES = {
     "docker": "Docker",
     "custom": "Added here",
 }
-TRANSPORTS = {"streamable_http": "HTTP", "sse": "SSE", "stdio": "command", "openapi": "OpenAPI", "": "no address"}
+TRANSPORTS = {
+    "streamable_http": "Streamable HTTP",
+    "sse": "SSE",
+    "stdio": "command",
+    "openapi": "OpenAPI",
+    "": "no address",
+}
 AUTH_TYPES = {
     "none": "no sign-in",
     "bearer": "bearer token",
@@ -46,7 +52,10 @@ def health_tone(health: str) -> str:
 
 
 @register.filter
-def health_words(health: str) -> str:
+def health_words(health: str, transport: str | None = None) -> str:
+    """Of a server that is reached by `transport`; None: of any."""
+    if health == Health.NOT_MCP and transport is not None:
+        return f"not an {'OpenAPI document' if transport == Server.Transport.OPENAPI else 'MCP server'}"
     return HEALTH[Health(health)][1]
 
 
