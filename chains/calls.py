@@ -61,9 +61,7 @@ class Caller:
     async def _try(self, step: Step, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         told = ProgressTeller(self.run, step.id)
         try:
-            called = await self.sessions.call(
-                tool.server, tool.name, arguments, timeout_s=step.timeout_s, on_progress=told.on_progress
-            )
+            called = await self.sessions.call(tool, arguments, timeout_s=step.timeout_s, on_progress=told.on_progress)
         finally:
             await told.done()
         result = artifacts.result_of(called)

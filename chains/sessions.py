@@ -11,10 +11,10 @@ from django.contrib.auth.models import User
 from registry.connectors import CallResult, ConnectorError, Session, connect
 from registry.connectors.base import Progress
 from registry.credentials import CredentialsLost, credentials_for
-from registry.models import Server
+from registry.models import Server, Tool
 
 CLOSE_S = 2
-USABLE_AFTER = {"tool_not_found", "too_large", "timeout"}  # errors of one call, not of the session
+USABLE_AFTER = {"tool_not_found", "changed_tool", "too_large", "timeout"}  # errors of one call, not of the session
 
 
 class OpenSession:
@@ -45,12 +45,14 @@ class OpenSession:
             self.ready.set_exception(error)
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None
+        self, tool: Tool, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress
     ) -> CallResult:
         session = await asyncio.shield(self.ready)
         if self.task.done():
             raise _gone(sent=False)
-        calling = asyncio.ensure_future(session.call(tool, arguments, timeout_s=timeout_s, on_progress=on_progress))
+        calling = asyncio.ensure_future(
+            session.call(tool.name, arguments, timeout_s=timeout_s, accepted=tool.schema_hash, on_progress=on_progress)
+        )
         self.calls += 1
         try:
             await asyncio.wait({calling, self.task}, return_when=asyncio.FIRST_COMPLETED)
@@ -94,9 +96,10 @@ class SessionPool:
         self.retired: list[OpenSession] = []
 
     async def call(
-        self, server: Server, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None
+        self, tool: Tool, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress
     ) -> CallResult:
-        """Raises ConnectorError."""
+        """A tool as it was accepted, with its server. Raises ConnectorError."""
+        server = tool.server
         current = self.open.get(server.pk)
         if current is None or current.task.done():
             current = self.open[server.pk] = OpenSession(server, self.owner)

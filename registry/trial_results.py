@@ -21,6 +21,7 @@ NEXT_STEPS = {
     "not_mcp": "Test the server's connection to see what is wrong.",
     "timeout": "Try it with less to do, or later.",
     "tool_not_found": "Test the server's connection: that reads its tools again.",
+    "changed_tool": "Test the server's connection, read what changed on its page, and accept it there.",
     "invalid_arguments": "Correct the arguments: the server refused them.",
     "too_large": "Ask it for less: the answer was larger than can be taken.",
 }

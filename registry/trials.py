@@ -142,7 +142,7 @@ async def _call(tool: Tool, credentials: Mapping[str, str], arguments: dict[str,
             async with connect(tool.server, credentials) as session:
                 is_calling = True
                 began = time.monotonic()
-                called = await session.call(tool.name, arguments, timeout_s=CALL_S)
+                called = await session.call(tool.name, arguments, timeout_s=CALL_S, accepted=tool.schema_hash)
                 duration_ms = round((time.monotonic() - began) * 1000)
     except ConnectorError as error:
         return failed(error.code, error.message, sent=error.sent, duration_ms=round((time.monotonic() - began) * 1000))

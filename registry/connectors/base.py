@@ -22,9 +22,9 @@ class ConnectorError(Exception):
     """A server could not be reached, or did not do what it was asked.
 
     `code` is one of needs_auth, wrong_transport, not_mcp, not_openapi, unreachable, timeout, blocked, protocol,
-    tool_not_found, invalid_arguments, too_large, unsupported. `message` is a sentence a person can act on. `sent` is
-    False when the request certainly had no effect on the server, so that asking again is safe. `http_status` is the
-    last one seen, if any.
+    tool_not_found, changed_tool, invalid_arguments, too_large, unsupported. `message` is a sentence a person can act
+    on. `sent` is False when the request certainly had no effect on the server, so that asking again is safe.
+    `http_status` is the last one seen, if any.
     """
 
     def __init__(self, code: str, message: str, *, sent: bool = False, http_status: int | None = None) -> None:
@@ -76,12 +76,23 @@ class CallResult:
 
 
 class Session(Protocol):
-    """An open connection to one server. Calls may run at the same time; all of them raise ConnectorError only."""
+    """An open connection to one server. Calls may run at the same time; all of them raise ConnectorError only.
+
+    `accepted` is the `schema_hash` of the definition that the user accepted. Where the definition says what a call
+    sends, and to whom, a tool that is defined differently by now is not called (`changed_tool`). An MCP server is sent
+    the tool's name, whatever it means by it. Empty: as it is now.
+    """
 
     async def introspect(self) -> Introspection: ...
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None = None
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout_s: float,
+        accepted: str = "",
+        on_progress: Progress | None = None,
     ) -> CallResult: ...
 
 

@@ -188,7 +188,13 @@ class McpSession:
         )
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None = None
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout_s: float,
+        accepted: str = "",
+        on_progress: Progress | None = None,
     ) -> CallResult:
         result = await self._bounded(self._call(tool, arguments, timeout_s, on_progress), timeout_s + MARGIN_S)
         if isinstance(result, InputRequiredResult):

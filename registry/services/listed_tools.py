@@ -7,7 +7,7 @@ from typing import Any
 from django.utils import timezone
 
 from registry.connectors import ToolDefinition
-from registry.definitions import schema_hash
+from registry.connectors.definitions import schema_hash
 from registry.embeddings import content_hash, text_of
 from registry.importers import fields
 from registry.importers.base import CatalogueRecord

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from registry.connectors import Introspection, ToolDefinition
-from registry.definitions import models_of, schema_hash, toolset_hash
+from registry.connectors.definitions import models_of, schema_hash, toolset_hash
 from registry.embeddings import content_hash, text_of
 from registry.models import Connection, Health, HealthCheck, Server, Tool
 from registry.probes import ProbeOutcome

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 
 from registry.connectors import CallResult, ConnectorError, connect
+from registry.connectors.definitions import schema_hash
 from registry.connectors.openapi import memory
 from registry.models import Server
 from tests.toys import Toy
@@ -300,6 +302,35 @@ class TestWhatWasSeen:
             await session.introspect()
         assert (await refusal(at(own.url), "get_item", id=1)).code == "tool_not_found"
         assert (await received(at(own.url), "moved", {"id": 1}))["path"] == "/echo/items/1"
+
+    @pytest.mark.parametrize("change", ["server", "path", "method", "place", "credentials"])
+    async def test_a_call_goes_where_it_was_accepted_or_nowhere(self, toy, change):
+        own = toy("openapi_service")
+        async with connect(at(own.url), {}) as session:
+            tools = {tool.name: schema_hash(tool) for tool in (await session.introspect()).tools}
+            accepted = tools["get_item"]
+            own.post("/version", change)
+            await session.call("get_item", {"id": 1}, timeout_s=PATIENCE_S, accepted=accepted)
+            sent = own.get("/served")["calls"]
+            now = {tool.name: schema_hash(tool) for tool in (await session.introspect()).tools}
+            with pytest.raises(ConnectorError) as raised:
+                await session.call("get_item", {"id": 1}, timeout_s=PATIENCE_S, accepted=accepted)
+            assert (raised.value.code, raised.value.sent) == ("changed_tool", False)
+            assert own.get("/served")["calls"] == sent
+            await session.call("get_item", {"id": 1}, timeout_s=PATIENCE_S, accepted=now["get_item"])
+        assert own.get("/served")["calls"] == sent + 1
+
+    async def test_a_document_that_is_read_again_for_a_call_is_compared_first(self, toy):
+        own = toy("openapi_service")
+        async with connect(at(own.url), {}) as session:
+            accepted = {tool.name: schema_hash(tool) for tool in (await session.introspect()).tools}["get_item"]
+        memory._known.clear()
+        cache.clear()
+        own.post("/version", "server")
+        with pytest.raises(ConnectorError, match="differently"):
+            async with connect(at(own.url), {}) as session:
+                await session.call("get_item", {"id": 1}, timeout_s=PATIENCE_S, accepted=accepted)
+        assert own.get("/served")["calls"] == 0
 
     async def test_yaml_and_json_say_the_same(self, service):
         async with connect(at(service.url), {}) as one, connect(at(service.base + "/openapi.yaml"), {}) as other:

@@ -8,11 +8,11 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from registry.connectors import ConnectorError
+from registry.connectors.definitions import schema_hash
 from registry.connectors.openapi import parsing
 from registry.connectors.openapi.reading import read
 from registry.connectors.openapi.schemas import size
 from registry.connectors.openapi.tools import MAX_INPUT_CHARACTERS
-from registry.definitions import schema_hash
 from tests.registry.openapi_documents import document, fetched, get, introspected, post, tool_of
 
 PET = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.contrib.auth.models import User
+from django.core.cache import cache
 
+from chains.services import start_run
+from registry.connectors.openapi import memory
 from registry.models import Server, Tool
 from registry.probes import probe
-from registry.services import record_probe
+from registry.services import authorise, record_probe
 from tests.stack import Stack
 from tests.toys import Toy
 
@@ -69,6 +73,39 @@ def test_its_page_asks_for_what_its_document_names(web, tested):
     page = web.get("/servers/toy").content.decode()
     assert all(name in page for name in ("X-API-Key", "Ask the keeper.", "Sent as sid in the cookie."))
     assert "OpenAPI 3.1.0" in page
+
+
+@pytest.fixture
+def moved(alice: User, toy: Callable[..., Toy]) -> Toy:
+    """A service alice authorised, whose document names another address since; what was seen of it is forgotten."""
+    own = toy("openapi_service")
+    server = Server.objects.create(
+        slug="own", name="Own", transport="openapi", openapi_url=own.url, visibility="public"
+    )
+    record_probe(server=server, outcome=async_to_sync(probe)(server, {}))
+    authorise(user=alice, server=server, approval={"default": "auto"})
+    own.post("/version", "server")
+    memory._known.clear()
+    cache.clear()
+    return own
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trial_of_a_tool_that_moved_is_refused(api, moved, probe_worker):
+    answer = api.post("/registry/own/tools/linked/call", {"arguments": {}, "confirm": True})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["fields"]) == (502, "changed_tool", {"sent": False})
+    assert moved.get("/served")["calls"] == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chain_calls_no_tool_that_moved(alice, moved, worker):
+    steps = [{"id": "s1", "server": "own", "tool": "linked", "arguments": {}}]
+    run = start_run(user=alice, plan={"version": 1, "steps": steps})
+    worker.run("runs")
+    step = run.tool_runs.get()
+    assert (step.status, step.error["code"]) == ("failed", "changed_tool")
+    assert moved.get("/served")["calls"] == 0
 
 
 def test_a_document_that_changed_shows_what_is_new_and_what_is_gone(toy, db):

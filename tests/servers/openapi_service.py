@@ -8,6 +8,7 @@ Every other address echoes: {"method", "path", "query", "headers", "cookies", "b
 
 import asyncio
 import base64
+import copy
 import json
 from typing import Any
 
@@ -25,7 +26,7 @@ STYLES: list[tuple[str, str, bool]] = [
     ("query", "spaceDelimited", False), ("query", "pipeDelimited", False), ("query", "deepObject", True),
     ("header", "simple", False), ("header", "simple", True), ("cookie", "form", False), ("cookie", "form", True),
 ]  # fmt: skip
-served = {"version": 1, "documents": 0}
+served: dict[str, Any] = {"version": 1, "documents": 0, "calls": 0}
 
 
 def operation(name: str, **fields: Any) -> dict[str, Any]:
@@ -149,10 +150,28 @@ COMPONENTS: dict[str, Any] = {
 
 def document() -> dict[str, Any]:
     paths = style_paths() | body_paths() | security_paths() | odd_paths()
-    if served["version"] > 1:
-        paths["/echo/items/{id}"]["get"]["operationId"] = "moved"
-    info = {"title": "Toy service", "version": str(served["version"])}
-    return {"openapi": "3.1.0", "info": info, "servers": [{"url": "/"}], "paths": paths, "components": COMPONENTS}
+    info = {"title": "Toy service", "description": "It echoes.", "version": str(served["version"])}
+    said = {"openapi": "3.1.0", "info": info, "servers": [{"url": "/"}], "paths": paths, "components": COMPONENTS}
+    return changed(copy.deepcopy(said))
+
+
+def changed(said: dict[str, Any]) -> dict[str, Any]:
+    """The document in its version: 2 renames an operation, each of the others changes one thing of what is sent."""
+    item = said["paths"]["/echo/items/{id}"]
+    match served["version"]:
+        case 2:
+            item["get"]["operationId"] = "moved"
+        case "server":
+            said["servers"] = [{"url": "/elsewhere"}]
+        case "path":
+            said["paths"]["/echo/others/{id}"] = said["paths"].pop("/echo/items/{id}")
+        case "method":
+            item["patch"] = item.pop("get")
+        case "place":
+            said["components"]["parameters"]["lang"]["in"] = "header"
+        case "credentials":
+            said["components"]["securitySchemes"]["key_header"] |= {"in": "query", "name": "k"}
+    return said
 
 
 def swagger(request: Request) -> dict[str, Any]:
@@ -261,6 +280,7 @@ async def answers(request: Request) -> Response:
 
 
 async def echo(request: Request) -> Response:
+    served["calls"] += 1
     received: dict[str, Any] = {
         "method": request.method,
         "path": request.scope["raw_path"].decode(),

@@ -18,7 +18,7 @@ from registry.connectors.openapi.operations import Service
 
 KEPT_S = 30 * 24 * 3600
 MAX_KNOWN = 16
-FORMAT = 1  # of what is kept; another number forgets all
+FORMAT = 2  # of what is kept; another number forgets all
 logger = logging.getLogger(__name__)
 _known: OrderedDict[tuple[str, str], Service] = OrderedDict()  # (source, digest) →
 

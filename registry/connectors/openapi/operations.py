@@ -1,5 +1,6 @@
 """What a call has to know of a document: plain data that can be kept without the document itself."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
@@ -43,7 +44,8 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`security` lists alternatives, each the names of the schemes it takes together; None: nothing is said."""
+    """`security` lists alternatives, each the names of the schemes it takes together; None: nothing is said.
+    `definition` is the schema_hash of the tool that this is."""
 
     method: str
     base_url: str
@@ -51,6 +53,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     security: tuple[tuple[str, ...], ...] | None = None
+    definition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +94,35 @@ def _operation(data: dict[str, Any]) -> Operation:
         parameters=tuple(Parameter(**each) for each in data["parameters"]),
         body=_body(data["body"]) if data["body"] else None,
         security=None if security is None else tuple(tuple(names) for names in security),
+        definition=data["definition"],
     )
 
 
 def _body(data: dict[str, Any]) -> Body:
     return Body(**data | {"fields": {name: Field(**each) for name, each in data["fields"].items()}})
+
+
+def sent_by(operation: Operation, schemes: Mapping[str, Scheme]) -> Iterator[str]:
+    """One line for each thing that a call may send, and where: what a person reads when it changed."""
+    for each in operation.parameters:
+        how = each.content_type or f"{each.style}{' exploded' if each.explode else ''}"
+        yield f"{each.place} {_from(each.name, each.argument)} ({how}{', unescaped' if each.allow_reserved else ''})"
+    if body := operation.body:
+        yield f"body {body.content_type}{f' = {body.whole}' if body.whole else ''}"
+        yield from (f"body {_from(name, argument)}{_how(body, name)}" for argument, name in body.properties.items())
+    alternatives = [tuple(schemes)] if operation.security is None else operation.security
+    for names in alternatives:
+        if known := [schemes[name] for name in names if name in schemes]:
+            yield "credentials " + " and ".join(f"{_from(one.name, one.credential)} ({one.place})" for one in known)
+
+
+def _from(name: str, argument: str) -> str:
+    return name if name == argument else f"{name} = {argument}"
+
+
+def _how(body: Body, name: str) -> str:
+    part = body.fields.get(name)
+    if part is None:
+        return ""
+    said = [part.content_type, part.style, "exploded" if part.explode else "", "file" if part.is_file else ""]
+    return f" ({', '.join(one for one in said if one)})"

@@ -98,7 +98,7 @@ def _read(fetched: Fetched) -> tuple[Introspection, Service]:
     if not made:
         raise not_openapi(" ".join(["The document describes no operation that can be called.", *maker.told[:3]]))
     operations = {tool.name: operation for tool, operation in made}
-    schemes = security.schemes_of(document)
+    schemes = maker.schemes
     used = security.used(schemes, operations.values())
     introspection = Introspection(
         protocol_version=f"OpenAPI {document.version}",

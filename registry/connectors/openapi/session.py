@@ -43,15 +43,18 @@ class OpenApiSession:
         return introspection
 
     async def call(
-        self, tool: str, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress | None = None
+        self,
+        tool: str,
+        arguments: dict[str, Any],
+        *,
+        timeout_s: float,
+        accepted: str = "",
+        on_progress: Progress | None = None,
     ) -> CallResult:
         exchange = Exchange()
         with anyio.move_on_after(timeout_s):
             service = await self._service()
-            if tool not in service.operations:
-                message = f"The service has no operation {tool[:80]}: test the connection to see what it has now."
-                raise ConnectorError("tool_not_found", message)
-            return await self._send(service, service.operations[tool], arguments, exchange)
+            return await self._send(service, _operation(service, tool, accepted), arguments, exchange)
         raise ConnectorError("timeout", f"The service did not answer within {timeout_s:g} s.", sent=exchange.sent)
 
     async def _send(
@@ -76,6 +79,21 @@ class OpenApiSession:
                 await self.introspect()
             assert self.service is not None
             return self.service
+
+
+def _operation(service: Service, tool: str, accepted: str) -> Operation:
+    """Raises ConnectorError where there is none of this name, or not as it was accepted."""
+    operation = service.operations.get(tool)
+    if operation is None:
+        message = f"The service has no operation {tool[:80]}: test the connection to see what it has now."
+        raise ConnectorError("tool_not_found", message)
+    if accepted and operation.definition != accepted:
+        message = (
+            f"The service's document describes {tool[:80]} differently than it was authorised, so it was not called: "
+            "test the connection, then accept what changed on the server's page."
+        )
+        raise ConnectorError("changed_tool", message)
+    return operation
 
 
 def _asked_for(service: Service, operation: Operation) -> str:

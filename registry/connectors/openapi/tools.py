@@ -8,16 +8,18 @@ of any other kind, and one whose properties are called like a parameter, is one 
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from registry.connectors.base import ToolDefinition
+from registry.connectors.definitions import schema_hash
 from registry.connectors.openapi.bodies import declared_body
 from registry.connectors.openapi.document import Declared, Document, Unusable, mapping
-from registry.connectors.openapi.operations import Body, Operation, Parameter
+from registry.connectors.openapi.operations import Body, Operation, Parameter, Scheme, sent_by
 from registry.connectors.openapi.parsing import not_openapi
 from registry.connectors.openapi.schemas import IN, OUT, Schemas, size
-from registry.connectors.openapi.security import security_of
+from registry.connectors.openapi.security import schemes_of, security_of
 
 MAX_TOOLS = 5_000
 MAX_SECONDS = 45.0
@@ -46,6 +48,7 @@ class ToolMaker:
         self.names: set[str] = set()
         self.counts: Counter[str] = Counter()  # of names that are alike
         self.total = 0
+        self.schemes = schemes_of(document)
 
     def all(self) -> Iterator[tuple[ToolDefinition, Operation]]:
         """Sentences about what is left out are in `told` when this has ended."""
@@ -81,8 +84,9 @@ class ToolMaker:
         )
         title, description = _texts(declared)
         name = self._name(declared)
-        annotations = _annotations(declared, title, base_url)
-        return ToolDefinition(name, title, description, schema, output, annotations), operation
+        annotations = _annotations(declared, title, operation, self.schemes)
+        tool = ToolDefinition(name, title, description, schema, output, annotations)
+        return tool, replace(operation, definition=schema_hash(tool))
 
     def _input(self, declared: Declared) -> tuple[dict[str, Any], tuple[Parameter, ...], Body | None]:
         refs: set[str] = set()
@@ -192,10 +196,13 @@ def _texts(declared: Declared) -> tuple[str, str]:
     return summary[:MAX_TITLE], description[:MAX_DESCRIPTION]
 
 
-def _annotations(declared: Declared, title: str, base_url: str) -> dict[str, Any]:
-    """What HTTP promises of the method. `request` is where a call goes: should that change, the tool has changed."""
+def _annotations(declared: Declared, title: str, operation: Operation, schemes: Mapping[str, Scheme]) -> dict[str, Any]:
+    """What HTTP promises of the method. `request` is where a call goes and `sends` what it takes along: should that
+    change, the tool has changed."""
     found: dict[str, Any] = {"title": title} if title else {}
-    found["request"] = f"{declared.method.upper()} {base_url}{declared.path}"
+    found["request"] = f"{operation.method} {operation.base_url}{operation.path}"
+    if sent := list(sent_by(operation, schemes)):
+        found["sends"] = sent
     if declared.method in READING:
         found["readOnlyHint"] = True
     if declared.method in {"put", "delete"}:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from registry.connectors import Introspection, ToolDefinition
+from registry.connectors.base import Introspection, ToolDefinition
 
 
 def schema_hash(tool: ToolDefinition) -> str:
