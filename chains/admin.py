@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chains.models import Result, Run, RunEvent, Schedule, Template, TemplateVersion, ToolRun
+from chains.models import Result, Run, RunEvent, Schedule, SpentKey, Template, TemplateVersion, ToolRun
 from registry.admin import RecordAdmin
 
 
@@ -53,6 +53,14 @@ class RunAdmin(RecordAdmin):
     search_fields = ["^id", "^owner__username", "^idempotency_key"]
     date_hierarchy = "created_at"
     inlines = [ToolRunInline]
+
+
+@admin.register(SpentKey)
+class SpentKeyAdmin(RecordAdmin):
+    list_display = ["key", "owner", "run_id", "removed_at"]
+    list_select_related = ["owner"]
+    search_fields = ["^key", "^run_id", "^owner__username"]
+    date_hierarchy = "removed_at"
 
 
 @admin.register(ToolRun)

@@ -11,7 +11,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 
@@ -93,13 +93,20 @@ def _snapshot_event(run_id: uuid.UUID | str) -> Event:
         return Event(run.pk, run.last_seq - ended, STATE_SNAPSHOT, {"snapshot": snapshot(run)}, timezone.now())
 
 
+def _is_compacted(run_id: uuid.UUID | str, after: int) -> bool:
+    with suppress(OperationalError, InterfaceError):  # a database that restarts: the tail waits for it
+        return Run.objects.filter(pk=run_id, compacted_seq__gt=after).exists()
+    return False
+
+
 async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[Event]:
     """Every event after `after`, in order, none twice, until the run is over; without `after` a STATE_SNAPSHOT first.
 
-    A run that is tried again after its end goes on in the same stream. Raises Run.DoesNotExist.
+    A run that is tried again after its end goes on in the same stream; where events after `after` were compacted, a
+    snapshot stands for them. Raises Run.DoesNotExist.
     """
     async with tails.tail_of(uuid.UUID(str(run_id))) as tail:
-        if after is None:
+        if after is None or await database_sync_to_async(_is_compacted)(run_id, after):
             state = await database_sync_to_async(_snapshot_event)(run_id)
             yield state
             after = state.seq

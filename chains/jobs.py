@@ -5,7 +5,7 @@ import logging
 from asgiref.sync import async_to_sync
 from django.db import close_old_connections
 
-from chains import executor, schedules
+from chains import executor, keeping, schedules
 from chains.dispatch import redispatch_abandoned
 
 logger = logging.getLogger(__name__)
@@ -25,3 +25,10 @@ def reconcile() -> int:
 def start_scheduled() -> int:
     """Start the templates whose time has come."""
     return schedules.start_due()
+
+
+def tidy_runs() -> None:
+    """Compact old events and remove old runs, as far as the settings say so."""
+    compacted, removed = keeping.tidy()
+    if compacted or removed:
+        logger.info("Old runs: %d compacted, %d removed.", compacted, removed)

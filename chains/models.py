@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
@@ -119,6 +120,15 @@ class RunQuerySet(OwnedQuerySet):
             return self.none()
         return self.owned_by(run.owner).filter(template=run.template_id, created_at__lt=run.created_at)
 
+    def ended_before(self, moment: datetime | None) -> "RunQuerySet":
+        return self.filter(status__in=Run.FINISHED, finished_at__lt=moment) if moment else self.none()
+
+    def superseded(self) -> "RunQuerySet":
+        """Without those that say how a template or its schedule went last."""
+        newer = Run.objects.filter(template=OuterRef("template"), created_at__gt=OuterRef("created_at"))
+        last = Schedule.objects.filter(last_run=OuterRef("pk"))
+        return self.filter(Q(template=None) | Exists(newer.filter(status__in=Run.FINISHED)), ~Exists(last))
+
     def abandoned(self) -> "RunQuerySet":
         """Runs that were acknowledged and that nobody drives: never started, or their driver's lease ran out."""
         now = timezone.now()
@@ -164,6 +174,7 @@ class Run(models.Model):
     lease_token = models.PositiveBigIntegerField(default=0, help_text="fencing: only the newest holder may write")
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     last_seq = models.PositiveIntegerField(default=0, help_text="sequence number of the newest event")
+    compacted_seq = models.PositiveIntegerField(default=0, help_text="up to here its bulky events are gone")
     created_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -183,6 +194,7 @@ class Run(models.Model):
                 condition=Q(status__in=["queued", "planning", "running"]),
                 name="run_unfinished",
             ),
+            models.Index(fields=["finished_at"], condition=Q(finished_at__isnull=False), name="run_ended"),
         ]
 
     def __str__(self) -> str:
@@ -212,6 +224,22 @@ class Run(models.Model):
         """Of every step its newest attempt, in the plan's order: one query, or none where `tool_runs` is prefetched."""
         newest = {row.step: row for row in sorted(self.tool_runs.all(), key=lambda row: row.attempt)}
         return sorted(newest.values(), key=lambda row: row.position)
+
+
+class SpentKey(models.Model):
+    """The Idempotency-Key of a run that was removed: its request is refused, never carried out a second time."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=200)
+    run_id = models.UUIDField(help_text="the run that is not there any more")
+    removed_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        db_table = "spent_keys"
+        constraints = [models.UniqueConstraint(fields=["owner", "key"], name="one_spent_key")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class ToolRunQuerySet(models.QuerySet["ToolRun"]):

@@ -13,7 +13,7 @@ from chains import approvals, artifacts, journal
 from chains.dispatch import dispatch
 from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, TOOL_CALL_RESULT, publish
 from chains.leases import LostLease
-from chains.models import Run, Template, ToolRun
+from chains.models import Run, SpentKey, Template, ToolRun
 from chains.plan import (
     Plan,
     PlanError,
@@ -64,6 +64,8 @@ def start_run(
     key, asked = idempotency_key or None, _request_hash(plan, inputs, approval, template, kind)
     if key and (first := Run.objects.owned_by(user).filter(idempotency_key=key).first()):
         return _same_request(first, asked)
+    if key and SpentKey.objects.filter(owner=user, key=key).exists():  # after the run: it moves from there to here
+        raise Conflict("run_removed", "The run of this Idempotency-Key is over and was removed; nothing was started.")
     given = dict(inputs or {})
     data = plan if plan is not None or template is None else template.plan
     checked = None

@@ -126,6 +126,7 @@ DATABASE_URL = env("DATABASE_URL") or embedded.database_url(DATA_DIR)
 DATABASES = {"default": database_from_url(DATABASE_URL)}
 if DATABASE_POOL := env_int("DATABASE_POOL", 0):  # for the web process only: a forking worker must not inherit a pool
     DATABASES["default"]["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # after a restart of the database no request meets a dead one
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Redis: queues, channel layer, cache
@@ -147,8 +148,13 @@ RQ_CRON: list[dict[str, Any]] = [
     {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
     {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
     {"func": "chains.jobs.start_scheduled", "queue_name": "runs", "interval": 30, "ttl": 30, "result_ttl": 30},
+    {"func": "chains.jobs.tidy_runs", "queue_name": "catalogue", "interval": 3600, "ttl": 3600, "result_ttl": 60},
     {"func": "registry.jobs.schedule_probes", "queue_name": "probes", "interval": 15, "ttl": 15, "result_ttl": 15},
 ]
+
+# How long runs are kept, in days; 0: for ever
+EVENTS_KEEP_DAYS = env_int("EVENTS_KEEP_DAYS", 30)
+RUNS_KEEP_DAYS = env_int("RUNS_KEEP_DAYS", 0)
 
 # Accounts
 AUTHENTICATION_BACKENDS = [

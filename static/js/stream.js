@@ -64,7 +64,10 @@ export class RunStream {
 
   receive(event, socket) {
     if (this.ended || this.socket !== socket) return;
-    if (event.type === "STATE_SNAPSHOT") return this.onEvent(event);
+    if (event.type === "STATE_SNAPSHOT") {
+      this.last = Math.max(this.last, event.seq); // it shows all up to there
+      return this.onEvent(event);
+    }
     if (event.seq <= this.last) return;
     if (event.seq > this.last + 1 && this.gapAt !== this.last) {
       this.gapAt = this.last; // ask once more from here; a gap that stays is one the journal closed up itself
