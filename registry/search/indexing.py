@@ -13,7 +13,7 @@ from registry.models import Server, Tool
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 256
+BATCH_SIZE = 1_024
 
 
 @dataclass(slots=True)
