@@ -4,8 +4,8 @@ Vectors have EMBEDDING_DIMENSIONS numbers and length 1. Loading takes about four
 milliseconds: a web process loads in the background (`load_in_background`) and asks with `embed_query`, which never
 waits; workers call `embed`, which loads when it must.
 
-Two batches side by side, each on one thread, and not one batch on two threads: those wait for each other at every layer,
-and on a machine that has other work to do, they wait most of the time (14 texts a second instead of 240).
+Two batches side by side, each on one thread, and not one batch on two threads: those wait for each other at every
+layer, and on a machine that has other work to do, they wait most of the time (14 texts a second instead of 240).
 """
 
 import hashlib
@@ -131,7 +131,8 @@ def _load_and_warm() -> None:
 
 
 def embed(texts: Sequence[str]) -> list[list[float]]:
-    """A vector for each text, in order; loads the model if need be. Thousands at once are faster than a few: fewer are filled up."""
+    """A vector for each text, in order; loads the model if need be. The more at once the faster: texts of one length
+    share a batch."""
     if not texts:
         return []
     return _model.encode([text[:MAX_EMBEDDED_CHARACTERS] for text in texts])
