@@ -1,14 +1,20 @@
 """What every part of the HTTP API shares: one error shape, cursor pagination, optional slashes."""
 
+import base64
+import json
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation, ValidationError
+from django.db import DataError
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.urls import is_valid_path
 from rest_framework import exceptions, pagination
 from rest_framework.response import Response
+from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import exception_handler as drf_exception_handler
 
 API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz", "/v0.1")
@@ -63,8 +69,19 @@ def code_of(error: exceptions.APIException, status: int) -> str:
     return codes if isinstance(codes, str) else "invalid" if status == 400 else STATUS_CODES.get(status, "error")
 
 
+class InvalidCursor(exceptions.ValidationError):
+    """A cursor that is none of ours, or belongs to a list in another order."""
+
+    def __init__(self) -> None:
+        super().__init__({"cursor": ["This is no place in this list: begin again without a cursor."]})
+
+
 class CursorPagination(pagination.CursorPagination):
-    """`{"results": […], "next": "url or null", "count": n}` with an opaque cursor; newest first by default."""
+    """`{"results": […], "next": "url or null", "count": n}` with an opaque cursor; newest first by default.
+
+    A page begins after the last row of the one before, by all columns of the order together, so that any number of
+    rows may be equal in the first of them. The last column is unique; none of them is ever null.
+    """
 
     page_size = 50
     max_page_size = 200
@@ -72,17 +89,50 @@ class CursorPagination(pagination.CursorPagination):
     ordering: Any = ("-created_at", "-id")
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
+        self.base_url = request.build_absolute_uri()
+        self.page_size = self.get_page_size(request) or self.page_size
+        self.ordering = tuple(self.ordering)
         self.count = queryset.count()
+        place = self._place(request.query_params.get(self.cursor_query_param))
         try:
-            return super().paginate_queryset(queryset, request, view)
-        except (ValueError, ValidationError) as error:  # a forged position is no value of its column
-            raise exceptions.NotFound(self.invalid_cursor_message) from error
+            after = queryset.filter(self._after(place)) if place else queryset
+            rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
+        except (ValueError, ValidationError, DataError) as error:  # a forged place is no value of its column
+            raise InvalidCursor from error
+        self.page = rows[: self.page_size]
+        self.has_next = len(rows) > self.page_size
+        return self.page
 
-    def decode_cursor(self, request: Any) -> Any:
-        cursor = super().decode_cursor(request)
-        if cursor is not None and "\x00" in str(cursor.position):
-            raise exceptions.NotFound(self.invalid_cursor_message)
-        return cursor
+    def get_next_link(self) -> str | None:
+        if not self.has_next:
+            return None
+        place = [_plain(getattr(self.page[-1], name.lstrip("-"))) for name in self.ordering]
+        told = json.dumps([",".join(self.ordering), *place], separators=(",", ":"))
+        cursor = base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+        return replace_query_param(self.base_url, self.cursor_query_param, cursor)
+
+    def _place(self, cursor: str | None) -> list[Any] | None:
+        """The values of the ordering's columns in the row after which the page begins."""
+        if not cursor:
+            return None
+        try:
+            order, *place = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InvalidCursor from error
+        is_ours = order == ",".join(self.ordering) and len(place) == len(self.ordering)
+        if not is_ours or not all(isinstance(one, str | int) and "\x00" not in str(one) for one in place):
+            raise InvalidCursor
+        return place
+
+    def _after(self, place: list[Any]) -> Q:
+        """Later in one column and equal in all before it; the bound on the first column alone lets an index serve."""
+        names = [name.lstrip("-") for name in self.ordering]
+        later = ["lt" if name.startswith("-") else "gt" for name in self.ordering]
+        after = Q()
+        for position in range(len(names)):
+            equal = Q(**dict(zip(names[:position], place, strict=False)))
+            after |= equal & Q(**{f"{names[position]}__{later[position]}": place[position]})
+        return after & Q(**{f"{names[0]}__{later[0]}e": place[0]})
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "count": self.count})
@@ -97,6 +147,13 @@ class CursorPagination(pagination.CursorPagination):
                 "count": {"type": "integer"},
             },
         }
+
+
+def _plain(value: Any) -> str | int:
+    """As JSON has it; what a filter on the column understands."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, int) else str(value)
 
 
 def wants_json(request: HttpRequest) -> bool:

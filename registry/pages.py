@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.template import loader
 from django_htmx.middleware import HtmxDetails
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import APIException, ValidationError
 from rest_framework.renderers import TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -42,7 +42,7 @@ def paginate(request: HttpRequest, rows: QuerySet[Any], ordering: tuple[str, ...
     paginator.ordering = ordering or paginator.ordering
     try:
         items = paginator.paginate_queryset(rows, Request(request))
-    except NotFound as error:
+    except ValidationError as error:
         raise Http404("This page of the list does not exist.") from error
     return Page(items or [], paginator.get_next_link(), paginator.count)
 

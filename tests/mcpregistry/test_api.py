@@ -2,7 +2,10 @@
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 from rest_framework.test import APIClient
+
+from registry.models import Server
 
 pytestmark = pytest.mark.django_db
 
@@ -82,3 +85,44 @@ def test_the_api_describes_itself(client: Client) -> None:
     document = response.json()
     assert document["openapi"].startswith("3.1")
     assert {"/registry", "/chain/execute", "/chat"} <= set(document["paths"])
+
+
+class TestPages:
+    """Of a list, by a cursor."""
+
+    @pytest.mark.parametrize("sort", ["health", "tools", "newest", "name", "match&q=same"])
+    def test_lead_through_2500_equal_rows(self, api: APIClient, sort: str) -> None:
+        at = timezone.now()
+        Server.objects.bulk_create(
+            Server(slug=f"s{n}", name=f"same {n % 2}", source="test", visibility="public", created_at=at)
+            for n in range(2500)
+        )
+        url, seen = f"/registry?sort={sort}&limit=200", []
+        while url:
+            page = api.get(url).json()
+            assert page["count"] == 2500
+            seen += [server["slug"] for server in page["results"]]
+            url = page["next"]
+        assert len(seen) == len(set(seen)) == 2500
+
+    def test_go_on_where_they_were_while_rows_come_and_go(self, api: APIClient) -> None:
+        for n in range(6):
+            Server.objects.create(slug=f"s{n}", name=f"{n}", source="test", visibility="public")
+        first = api.get("/registry?sort=name&limit=3").json()
+        Server.objects.filter(name__in=["0", "2"]).delete()
+        Server.objects.create(slug="new", name="1 more", source="test", visibility="public")
+        assert [server["name"] for server in api.get(first["next"]).json()["results"]] == ["3", "4", "5"]
+
+    @pytest.mark.parametrize(
+        "cursor", ["nonsense", "cD0x", "%00", "bnVsbA", "W10", "WyItY3JlYXRlZF9hdCwtaWQiLCJ4IiwieSJd", "é", "x" * 5000]
+    )
+    def test_that_are_none_are_a_400_which_says_so(self, api: APIClient, cursor: str) -> None:
+        response = api.get(f"/registry?cursor={cursor}")
+        assert response.status_code == 400
+        assert error_of(response)["fields"].keys() == {"cursor"}
+
+    def test_of_another_order_are_refused(self, api: APIClient) -> None:
+        for n in range(3):
+            Server.objects.create(slug=f"s{n}", name=f"{n}", source="test", visibility="public")
+        url = api.get("/registry?sort=name&limit=1").json()["next"]
+        assert api.get(url.replace("sort=name", "sort=tools")).status_code == 400
