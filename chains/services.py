@@ -175,27 +175,26 @@ def approve(
     *,
     run: Run,
     user: User,
-    approval_hash: str | Collection[str],
+    approval_hash: str,
     step: str | None = None,
     arguments: dict[str, Any] | None = None,
     plan: bool = False,
 ) -> Run:
-    """Let waiting steps run as they were shown: those of these hashes, or the one named.
+    """Let one waiting call run as it was shown: that of the step named, else the first with this hash.
 
-    With `arguments` the step named runs with these instead. With `plan` everything that waits is approved, and what
-    will be asked later as far as it is known now. Raises Conflict or InputError.
+    Two steps that make the same call have the same hash; each takes a word of its own. With `arguments` the call is
+    made with these instead. With `plan` everything that waits is approved, and what will be asked later as far as it is
+    known now. Raises Conflict or InputError.
     """
-    hashes = {approval_hash} if isinstance(approval_hash, str) else set(approval_hash)
     with transaction.atomic():
         run = _locked(run)
-        rows = [row for row in _waiting(run, step) if row.approval_hash in hashes]
+        rows = [row for row in _waiting(run, step) if row.approval_hash == approval_hash]
         if not rows:
             message = "What waits has changed since you looked at it; look at the arguments again, then approve."
             raise Conflict("approval_changed", message)
         if arguments is not None:
             _edit(run, rows, arguments)
-        if plan:
-            rows = _approve_ahead(run, _waiting(run, None))
+        rows = _approve_ahead(run, _waiting(run, None)) if plan else rows[:1]
         for row in rows:
             row.approved_hash, row.approved_by, row.approved_at = row.approval_hash, user, timezone.now()
             row.status = ToolRun.Status.PENDING

@@ -20,8 +20,11 @@ from tests.toys import Toy
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+SAID = {"type": "object", "properties": {"said": {"type": "string", "default": "first"}}}
+
+
 def asking(alice: User, worker: WorkerByHand, *steps: dict[str, Any]) -> Run:
-    run = start_run(user=alice, plan=plan(*steps), approval="ask")
+    run = start_run(user=alice, plan=plan(*steps, inputs=SAID), approval="ask")
     worker.run("runs")
     return run
 
@@ -96,6 +99,63 @@ def test_the_whole_plan_is_approved_as_far_as_it_is_known(
     assert approve(api, run, plan=True).status_code == 200
     worker.run("runs")
     assert statuses(run) == {"w": "succeeded", "k": "succeeded", "b": "awaiting_approval"}
+
+
+def test_a_hash_without_a_step_approves_only_the_call_that_was_shown(
+    api: APIClient, alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    run = asking(alice, worker, step("a", "text.upper", text="a"), step("b", "text.upper", text="b"))
+    answer = api.post(f"/chain/runs/{run.pk}/approve", {"approval_hash": row(run, "b").approval_hash})
+    assert answer.status_code == 200
+    worker.run("runs")
+    assert statuses(run) == {"a": "awaiting_approval", "b": "succeeded"}
+
+
+def test_two_steps_that_make_the_same_call_take_two_words(
+    api: APIClient, alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    run = asking(alice, worker, step("a", "text.upper", text="same"), step("b", "text.upper", text="same"))
+    word = {"approval_hash": row(run, "a").approval_hash}
+    assert word["approval_hash"] == row(run, "b").approval_hash
+    for expected in ({"a": "succeeded", "b": "awaiting_approval"}, {"a": "succeeded", "b": "succeeded"}):
+        assert api.post(f"/chain/runs/{run.pk}/approve", word).status_code == 200
+        worker.run("runs")
+        assert statuses(run) == expected
+
+
+def test_an_approval_sent_twice_calls_once(
+    api: APIClient, alice: User, files: Server, toy_files: Toy, worker: WorkerByHand
+) -> None:
+    run = asking(alice, worker, WRITE)
+    assert [approve(api, run).status_code for _ in range(2)] == [200, 409]
+    worker.run("runs")
+    assert statuses(run) == {"w": "succeeded"}
+    assert approve(api, run).json()["error"]["code"] == "not_waiting"
+    assert run.events.filter(type="STEP_STARTED").count() == 1
+
+
+def test_arguments_that_changed_after_the_hash_was_shown_are_asked_about_again(
+    api: APIClient, alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    run = asking(alice, worker, step("w", "text.upper", text={"$input": "/said"}))
+    shown = row(run).approval_hash
+    Run.objects.filter(pk=run.pk).update(inputs={"said": "other"})
+    assert approve(api, run).status_code == 200
+    worker.run("runs")
+    assert statuses(run) == {"w": "awaiting_approval"}
+    assert (row(run).arguments, row(run).approval_hash != shown) == ({"text": "other"}, True)
+    assert approve(api, run, approval_hash=shown).json()["error"]["code"] == "approval_changed"
+
+
+def test_a_tool_that_is_defined_otherwise_since_it_was_approved_is_not_called(
+    api: APIClient, alice: User, files: Server, toy_files: Toy, worker: WorkerByHand
+) -> None:
+    run = asking(alice, worker, WRITE)
+    approve(api, run)
+    files.tools.filter(name="write_file").update(schema_hash="another definition")
+    worker.run("runs")
+    assert statuses(run)["w"] != "succeeded"
+    assert not (toy_files.root / "a").exists()
 
 
 def test_the_page_changes_arguments(
