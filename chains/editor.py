@@ -17,7 +17,7 @@ from chains.drawing import Drawing, drawing_of_plan
 from chains.editing import EMPTY, PlanData, dependants, done, input_properties, names_of, object_of, steps_of
 from chains.editor_fields import ABSENT, INPUT, STEP, Choice, Group, ValueField, value_field
 from chains.editor_reading import Reading, like, parameters, toolbox_of
-from chains.plan import Problem, Toolbox, check, errors, pointer_to
+from chains.plan import Problem, Toolbox, check, errors, pointer_to, pointers_seen
 from registry.models import Policy
 from registry.schema_forms import JsonField
 
@@ -140,10 +140,16 @@ class Editor:
         return [*groups, Group("Inputs", names)] if names else groups
 
     def _pointers(self, index: int, step: Mapping[str, Any]) -> list[Choice]:
-        tool = self.toolbox.tool(like(step, index))
-        inside = list(pointers_in(tool.output_schema if tool else None, "/json"))[:MAX_POINTERS]
-        name = step["id"]
-        return [Choice(f"{STEP}{name}#{part}", f"{name}: {part.strip('/')}") for part in ["/text", "/json", *inside]]
+        """By what its tool declares; where it declares nothing, by what it gave this person lately."""
+        tool, name = self.toolbox.tool(like(step, index)), step["id"]
+        declared = list(pointers_in(tool.output_schema if tool else None, "/json"))
+        is_guess = tool is not None and tool.output_schema is None
+        seen = [f"/json{part}" for part in pointers_seen(self.toolbox.seen(tool))] if tool and is_guess else []
+        parts = [(part, "") for part in ["/text", "/json", *declared]] + [(part, ", as lately") for part in seen]
+        return [
+            Choice(f"{STEP}{name}#{part}", f"{name}: {part.strip('/')}{note}")
+            for part, note in parts[: MAX_POINTERS + 2]
+        ]
 
     @property
     def inputs(self) -> list[InputRow]:

@@ -17,7 +17,7 @@ from registry.models import EMBEDDING_DIMENSIONS, Policy, Server, Tool
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
-RESULTS_SEEN = 200
+RESULTS_SEEN = 50
 
 
 class OwnedQuerySet(models.QuerySet[Any]):

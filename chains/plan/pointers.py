@@ -1,10 +1,13 @@
 """Where a pointer leads in the JSON that a schema describes, or that was seen before."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from chains.plan.problems import pointer_to
+
 MAX_DEPTH = 16  # of references and alternatives inside one schema
+MAX_NAME_CHARS = 100  # of a key that is offered to be referred to
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 _SCALARS = {"string", "number", "integer", "boolean", "null"}
 
@@ -75,3 +78,19 @@ def _leads(value: Any, tokens: Sequence[str]) -> bool:
         else:
             return False
     return True
+
+
+def pointers_seen(values: Iterable[Any], depth: int = 2) -> list[str]:
+    """Where the parts of these values are: of objects their keys, of a list its first item, so many levels deep."""
+    found: dict[str, None] = {}
+    for value in values:
+        found.update(dict.fromkeys(_inside(value, "", depth)))
+    return list(found)
+
+
+def _inside(value: Any, path: str, depth: int) -> Iterator[str]:
+    parts = value.items() if isinstance(value, dict) else [("0", value[0])] if isinstance(value, list) and value else []
+    for name, part in parts if depth else ():
+        if len(name) <= MAX_NAME_CHARS:
+            yield path + pointer_to(name)
+            yield from _inside(part, path + pointer_to(name), depth - 1)

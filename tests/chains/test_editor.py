@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from chains.editing import dependants, done, rename_step
-from chains.models import Template
+from chains.models import Run, Template, ToolRun
 from chains.services import save_template
 from registry.models import Server, Tool
 from registry.services import authorise
@@ -91,6 +91,28 @@ def test_the_picker_offers_earlier_results_by_their_schema_and_inputs_and_no_cir
     expected = ["step s1#/text", "step s1#/json", "step s1#/json/who", "step s1#/json/who/name", "input /city"]
     assert offered[:5] == expected
     assert not any("s3#" in each for each in offered)
+
+
+def test_the_picker_offers_what_a_tool_gave_lately_where_it_declares_nothing(
+    edit: Callable[..., str], alice: User, bob: User, toy: Server
+) -> None:
+    gave(alice, toy, {"town": {"name": "Oslo"}, "days": [{"low": 1}]})
+    gave(bob, toy, {"secret": 1})
+    page = edit(plan(step("s1", "toy.say", words="a"), step("s2", "toy.say", words="b")))
+    second = page[page.index('id="edit-1"') :]
+    offered = re.findall(r'<option value="step s1#(/[^"]*)"[^>]*>([^<]*)</option>', second)
+    lately = [pointer for pointer, words in offered if "as lately" in words]
+    assert set(lately) == {"/json/town", "/json/town/name", "/json/days", "/json/days/0"}
+    assert "secret" not in page
+    picked = fields(0, "s1", a0_0_kind="value", a0_0_value="a") | fields(1, "s2", a1_0_kind="step s1#/json/town/name")
+    assert shown(edit(shown(page), **picked))["steps"][1]["arguments"] == {"words": {"$ref": "s1#/json/town/name"}}
+
+
+def gave(user: User, server: Server, value: Any) -> None:
+    run = Run.objects.create(owner=user, plan={})
+    ToolRun.objects.create(
+        run=run, step="s", position=0, server=server, tool="say", status="succeeded", result={"json": value}
+    )
 
 
 def test_a_picked_reference_becomes_one_and_the_step_is_drawn_after_the_other(edit: Callable[..., str]) -> None:
