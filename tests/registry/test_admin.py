@@ -1,17 +1,21 @@
 """Every table has an admin: a list that searches and filters without a query a row, and a page that hides secrets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import django_rq
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from chains.models import Result, Run, RunEvent, Schedule, Template, TemplateVersion, ToolRun
 from chat.models import Conversation, Message
@@ -27,6 +31,8 @@ from registry.models import (
     SourceRecord,
     Tool,
 )
+from registry.services.listing import remove_records, store_records
+from tests.registry.test_filters import listed
 from tests.registry.test_search import make_server
 
 pytestmark = pytest.mark.django_db
@@ -139,22 +145,105 @@ def test_a_server_edited_by_a_curator_is_found_by_its_new_words(root: Client) ->
     assert changed.env == {"PASSWORD": "hunter2"}
 
 
+def act(root: Client, model: type[Model], action: str, ids: Iterable[Any]) -> list[str]:
+    """Use an action of the list on these rows; the log's words for each row it was used on."""
+    before = LogEntry.objects.count()
+    response = root.post(
+        address(model, "changelist"), {"action": action, "_selected_action": [str(pk) for pk in ids]}, follow=True
+    )
+    assert response.status_code == 200
+    entries = LogEntry.objects.order_by("pk")[before:]
+    assert {entry.user.username for entry in entries} <= {"root"}
+    return [entry.change_message for entry in entries]
+
+
+def ids_of(model: type[Model]) -> list[Any]:
+    return list(model._default_manager.values_list("pk", flat=True))
+
+
 @pytest.mark.parametrize(
-    ("action", "field", "value"), [("verify", "verified", True), ("deprecate", "status", "deprecated")]
+    ("action", "field", "value"),
+    [
+        ("verify", "verified", True),
+        ("unverify", "verified", False),
+        ("deprecate", "status", "deprecated"),
+        ("hide", "status", "deleted"),
+    ],
 )
 def test_curators_act_on_many_servers_at_once(action: str, field: str, value: Any, root: Client) -> None:
     fill(0), fill(1)
-    chosen = [str(pk) for pk in Server.objects.values_list("pk", flat=True)]
-    root.post(address(Server, "changelist"), {"action": action, "_selected_action": chosen})
+    Server.objects.update(verified=action == "unverify", updated_at=timezone.now() - timedelta(days=1))
+    assert len(act(root, Server, action, ids_of(Server))) == 2
     assert list(Server.objects.values_list(field, flat=True)) == [value, value]
+    assert Server.objects.filter(updated_at__gte=timezone.now() - timedelta(hours=1)).count() == 2
+
+
+@pytest.mark.parametrize("action", ["hide", "deprecate"])
+def test_what_a_curator_decided_holds_until_it_is_taken_back(action: str, root: Client, api: APIClient) -> None:
+    store_records(records=[listed("official")])
+    act(root, Server, action, ids_of(Server))
+    decided = Server.objects.get().status
+    store_records(records=[replace(listed("official"), data={"name": "again"})])
+    assert Server.objects.get().status == decided
+    assert api.get("/registry").data["count"] == (0 if action == "hide" else 1)
+    assert len(act(root, Server, "show", ids_of(Server))) == 1
+    assert api.get("/registry").data["results"][0]["status"] == "active"
+    assert "status" not in Server.objects.get().field_sources
+
+
+def test_a_server_its_catalogues_took_down_is_not_shown_again(root: Client) -> None:
+    store_records(records=[listed("official")])
+    remove_records(rows=list(SourceRecord.objects.all()))
+    act(root, Server, "show", ids_of(Server))
+    assert Server.objects.get().status == "deleted"
+
+
+def test_duplicates_are_merged_and_the_log_says_of_which(root: Client) -> None:
+    store_records(records=[listed("official"), listed("docker", "other", "https://other.example/mcp")])
+    assert act(root, Server, "merge", ids_of(Server)) == ["Merged other into it."]
+    assert Server.objects.get().source_records.count() == 2
+    page = root.get(address(Server, "change", Server.objects.get().pk)).content.decode()
+    assert "official: official/mail" in page
+    assert "docker: docker/other" in page
+
+
+def test_one_server_is_not_merged_with_nothing(root: Client) -> None:
+    store_records(records=[listed("official")])
+    assert act(root, Server, "merge", ids_of(Server)) == []
+
+
+def test_servers_are_filtered_by_every_catalogue_that_lists_them(root: Client) -> None:
+    store_records(records=[listed("official"), listed("docker")])
+    for source, count in (("official", 1), ("docker", 1), ("smithery", 0)):
+        page = root.get(address(Server, "changelist"), {"listed_by": source})
+        assert page.context["cl"].result_count == count
+
+
+def test_tools_that_changed_since_somebody_accepted_them_are_found(root: Client) -> None:
+    fill(0)
+    changed, same = Tool.objects.get(), Tool.objects.create(server=Server.objects.get(), name="same", schema_hash="b")
+    for tool, accepted in ((changed, "a"), (same, "b")):
+        definition = Definition.objects.create(schema_hash=accepted)
+        Acceptance.objects.create(connection=Connection.objects.get(), name=tool.name, definition=definition)
+    found = root.get(address(Tool, "changelist"), {"waiting": "changed"}).context["cl"]
+    assert [tool.name for tool in found.result_list] == [changed.name]
+    assert act(root, Tool, "accept", [changed.pk]) == ["Accepted as it is now, for everybody who authorised it."]
+    assert root.get(address(Tool, "changelist"), {"waiting": "changed"}).context["cl"].result_count == 0
+
+
+def test_an_edit_and_a_deletion_by_hand_are_logged(root: Client) -> None:
+    fill(0)
+    tool = Tool.objects.get()
+    assert root.post(address(Tool, "change", tool.pk), {"enabled": ""}).status_code == 302
+    assert root.post(address(Tool, "delete", tool.pk), {"post": "yes"}).status_code == 302
+    assert [entry.action_flag for entry in LogEntry.objects.order_by("pk")] == [CHANGE, DELETION]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_the_connections_of_chosen_servers_are_tested_but_no_command_is_run(root: Client) -> None:
     fill(0)
     remote = make_server("remote", url="https://a.example/mcp", transport="streamable_http")
-    chosen = [str(pk) for pk in Server.objects.values_list("pk", flat=True)]
-    root.post(address(Server, "changelist"), {"action": "test_connections", "_selected_action": chosen})
+    assert act(root, Server, "test_connections", ids_of(Server)) == ["Asked for a test of its connection."]
     assert [job.args for job in django_rq.get_queue("probes").jobs] == [(str(remote.pk),)]
 
 
@@ -170,6 +259,5 @@ def test_the_connections_of_chosen_servers_are_tested_but_no_command_is_run(root
 def test_curators_act_on_many_tools_at_once(action: str, field: str, value: bool, root: Client) -> None:
     fill(0)
     Tool.objects.update(**{field: not value})
-    chosen = [str(pk) for pk in Tool.objects.values_list("pk", flat=True)]
-    root.post(address(Tool, "changelist"), {"action": action, "_selected_action": chosen})
+    assert len(act(root, Tool, action, ids_of(Tool))) == 1
     assert list(Tool.objects.values_list(field, flat=True)) == [value]
