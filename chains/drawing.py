@@ -86,6 +86,15 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Output:
+    """`is_markdown`: a model wrote it, for a person to read."""
+
+    name: str
+    text: str
+    is_markdown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Drawing:
     """A plan as it is drawn; `run` is None for one that is not running, such as a template's."""
 
@@ -95,7 +104,7 @@ class Drawing:
     words: str = ""
     error: str = ""
     advice: str = ""
-    outputs: list[tuple[str, str]] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     answer_so_far: str = ""
     is_answering: bool = False
@@ -232,7 +241,7 @@ def _drawing(
         words=RUN_WORDS[Run.Status(run.status)],
         error="" if is_told else _text(error.get("message")),
         advice=ADVICE.get(error.get("code", ""), GENERAL_ADVICE if run.plan else ""),
-        outputs=list(_outputs(run.outputs)),
+        outputs=list(_outputs(run)),
         problems=plan.problems,
         answer_so_far=streamed.answer or "",
         is_answering=streamed.answer is not None,
@@ -292,11 +301,13 @@ def readable_result(result: Any) -> str:
     return (_pretty(structured) if structured is not None and (is_json or not text) else text)[:MAX_TEXT_CHARS]
 
 
-def _outputs(outputs: Any) -> Iterator[tuple[str, str]]:
-    if isinstance(outputs, dict):
-        yield from ((name, _readable_output(value)) for name, value in outputs.items())
-    elif outputs is not None:
-        yield "result", _pretty(outputs)[:MAX_TEXT_CHARS]
+def _outputs(run: Run) -> Iterator[Output]:
+    is_chat = run.kind == Run.Kind.CHAT
+    if isinstance(run.outputs, dict):
+        for name, value in run.outputs.items():
+            yield Output(name, _readable_output(value), is_markdown=is_chat and isinstance(value, str))
+    elif run.outputs is not None:
+        yield Output("result", _pretty(run.outputs)[:MAX_TEXT_CHARS])
 
 
 def _readable_output(value: Any) -> str:

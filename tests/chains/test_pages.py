@@ -112,6 +112,16 @@ def test_what_tools_and_servers_say_is_never_markup(web: Client, alice: User) ->
         assert HOSTILE not in html_of(web, path)
 
 
+def test_what_a_model_answered_is_markdown_and_what_a_tool_gave_is_text(web: Client, alice: User) -> None:
+    run = made_run(alice, plan(step("s1", "toy.say")), status="succeeded", s1="succeeded")
+    Run.objects.update(outputs={"answer": f"**Good** news {HOSTILE} [x](javascript:alert(1))", "n": 3})
+    assert "**Good** news" in html_of(web, f"/runs/{run.pk}")
+    Run.objects.update(kind="chat")
+    html = html_of(web, f"/runs/{run.pk}")
+    assert "<strong>Good</strong> news" in html
+    assert (HOSTILE in html, 'href="javascript' in html) == (False, False)
+
+
 def test_a_waiting_step_shows_its_exact_arguments_and_is_approved(web: Client, alice: User, toy: Server) -> None:
     run = made_run(alice, two_steps(), status="awaiting_approval", s1="awaiting_approval")
     assert "&quot;words&quot;: &quot;hello&quot;" in html_of(web, f"/runs/{run.pk}")
