@@ -2,25 +2,22 @@
 
 import asyncio
 import logging
-import time
+import uuid
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
-from chains import artifacts, journal
-from chains.leases import LostLease
+from chains import artifacts
 from chains.models import Run
 from chains.plan import Step
 from chains.sessions import SessionPool
+from chains.telling import Teller
 from registry.connectors import ConnectorError
-from registry.connectors.base import Progress
 from registry.models import Tool
 
 logger = logging.getLogger(__name__)
 MARGIN_S = 5  # the connector's own time-out comes first: it can tell the server
 BACK_OFF_S = 0.5  # doubled with every try
-PROGRESS_S = 0.1  # at most ten progress events a second
 PASSING = {"unreachable", "protocol", "timeout"}  # errors that another try may not meet
+DOUBT = "The call had been sent, so it may have happened all the same: look before you retry."
 
 
 class StepFailed(Exception):
@@ -44,7 +41,14 @@ class Caller:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.sessions = SessionPool(run.owner)
+        self.teller = Teller(run)
+        self.calling: dict[uuid.UUID, list[str]] = {}  # steps by server, the longest under way first
+        self.sessions = SessionPool(run.owner, self._on_log)
+
+    def _on_log(self, server_id: uuid.UUID, text: str) -> None:
+        """A server's standard error is told with the step that has waited for it longest."""
+        if calling := self.calling.get(server_id):
+            self.teller.log(calling[0], text)
 
     async def call(self, step: Step, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         """The step's result, whole. Raises StepFailed."""
@@ -54,16 +58,23 @@ class Caller:
             except ConnectorError as error:
                 again = error.code in PASSING and (not error.sent or is_repeatable(tool)) and retry < step.retries
                 if not again:
-                    raise StepFailed(error.code, error.message) from error
+                    doubt = error.sent and error.code in PASSING and not is_repeatable(tool)
+                    raise StepFailed(error.code, f"{error.message} {DOUBT}" if doubt else error.message) from error
             await asyncio.sleep(BACK_OFF_S * 2**retry)
         raise AssertionError("the last try returns or raises")
 
     async def _try(self, step: Step, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
-        told = ProgressTeller(self.run, step.id)
+        calling = self.calling.setdefault(tool.server_id, [])
+        calling.append(step.id)
+
+        async def on_progress(done: float, total: float | None, message: str) -> None:
+            self.teller.progress(step.id, done, total, message)
+
         try:
-            called = await self.sessions.call(tool, arguments, timeout_s=step.timeout_s, on_progress=told.on_progress)
+            called = await self.sessions.call(tool, arguments, timeout_s=step.timeout_s, on_progress=on_progress)
         finally:
-            await told.done()
+            await self.teller.settle()
+            calling.remove(step.id)
         result = artifacts.result_of(called)
         if result["is_error"]:
             raise StepFailed("tool_error", artifacts.preview(result["text"]) or "The tool reported an error.", result)
@@ -71,32 +82,4 @@ class Caller:
 
     async def close(self) -> None:
         await self.sessions.close()
-
-
-class ProgressTeller:
-    """Publishes a call's progress, at most every PROGRESS_S seconds; the connector is not held up by it."""
-
-    def __init__(self, run: Run, step: str) -> None:
-        self.run, self.step = run, step
-        self.last = float("-inf")
-        self.publishing: set[asyncio.Task[None]] = set()
-        self.on_progress: Progress = self.tell
-
-    async def tell(self, done: float, total: float | None, message: str) -> None:
-        now = time.monotonic()
-        if now - self.last < PROGRESS_S:
-            return
-        self.last = now
-        task = asyncio.create_task(self._publish(done, total, message))
-        self.publishing.add(task)
-        task.add_done_callback(self.publishing.discard)
-
-    async def _publish(self, done: float, total: float | None, message: str) -> None:
-        try:
-            await sync_to_async(journal.progress)(self.run, self.step, done, total, message or "")
-        except LostLease:
-            logger.info("Progress of step %s is told by another driver now.", self.step)
-
-    async def done(self) -> None:
-        if self.publishing:
-            await asyncio.gather(*self.publishing, return_exceptions=True)
+        await self.teller.close()

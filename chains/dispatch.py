@@ -10,13 +10,17 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 from rq.job import Job, JobStatus
 
+from chains import leases
 from chains.models import Run
+from chains.plan import parse
 
 logger = logging.getLogger(__name__)
 GRACE = timedelta(seconds=5)  # what a commit and its enqueueing may take before a run counts as forgotten
 JUST_STARTED = timedelta(seconds=60)  # a job that has not claimed its run by then never will
 AT_ONCE = 500
 WAITING = (JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+HAND_OVER_S = 1800  # a driver begins nothing new after that; another job goes on
+MARGIN_S = 120
 DRIVE_RUN = "chains.jobs.drive_run"
 
 
@@ -35,11 +39,25 @@ def _dispatch_now(run: Run) -> None:
 
 def enqueue(queue_name: str, job: str, run: Run) -> None:
     """Queue a job by its dotted name, with the run's id as argument and an id that tells one turn from the next."""
-    django_rq.get_queue(queue_name).enqueue(job, str(run.pk), job_id=job_id(run))
+    limit_s = hard_limit_s(run) if job == DRIVE_RUN else None
+    django_rq.get_queue(queue_name).enqueue(job, str(run.pk), job_id=job_id(run), job_timeout=limit_s)
+
+
+def hard_limit_s(run: Run) -> int:
+    """For the job: a driver hands over after HAND_OVER_S, but waits for the steps that are under way."""
+    steps = parse(run.plan).steps if run.plan else ()
+    longest_s = max((step.timeout_s * (step.retries + 1) for step in steps), default=0)
+    return int(HAND_OVER_S + longest_s + MARGIN_S)
 
 
 def job_id(run: Run) -> str:
     return f"run-{run.pk}-{run.attempt}-{run.lease_token}"
+
+
+def release_of_job(job_id: str) -> None:
+    """The process of this job is dead: what it drove is free at once, and queued again by the reconciler."""
+    _, *run_id, _, token = job_id.split("-")
+    leases.release("-".join(run_id), int(token) + 1)  # what it got when it claimed the run
 
 
 def dispatch_chain(run: Run) -> None:

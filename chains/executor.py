@@ -17,6 +17,7 @@ from chains import artifacts, journal, leases
 from chains.approvals import hash_of, is_approved
 from chains.calls import Caller, StepFailed, is_repeatable
 from chains.database import in_database
+from chains.dispatch import HAND_OVER_S
 from chains.journal import CancelRequested, Status
 from chains.leases import LostLease
 from chains.models import Run, ToolRun
@@ -25,7 +26,7 @@ from chains.plan.schemas import problems_of
 from registry.models import Policy, Tool
 
 logger = logging.getLogger(__name__)
-MAX_PARALLEL = 8
+MAX_PARALLEL = 20  # calls of one run at a time
 LOOK_S = 0.5  # how often a driver looks whether it should stop, or go on with what was approved
 RENEW_S = leases.LEASE_SECONDS / 3
 TRUST_S = 5  # how long what the user has authorised is taken to hold
@@ -79,6 +80,7 @@ class Driver:
         self.caller = Caller(run)
         self.toolbox: Toolbox | None = None
         self.trusted_until = 0.0
+        self.stops_at = time.monotonic() + HAND_OVER_S
 
     async def work(self) -> None:
         watcher = asyncio.create_task(self.watch(), name="watch")
@@ -127,6 +129,8 @@ class Driver:
                 tasks = {watcher, *self.calling}
                 await asyncio.wait(tasks, timeout=LOOK_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
                 self.collect(watcher)
+            elif any(self.ready()):
+                return await in_database(journal.hand_over, self.run)
             elif not waiting:
                 return await self.finish()
             elif await in_database(journal.park, self.run, waiting):
@@ -140,15 +144,15 @@ class Driver:
             await self.remember(row)
 
     def start_ready(self) -> None:
-        busy = set(self.calling.values())
-        for step in self.plan.steps:
-            if len(self.calling) >= MAX_PARALLEL:
-                return
-            if self.rows[step.id].status == Status.PENDING and step.id not in busy and self.is_ready(step):
+        if time.monotonic() < self.stops_at:
+            for step in self.ready()[: MAX_PARALLEL - len(self.calling)]:
                 self.calling[asyncio.create_task(self.step(step), name=f"step {step.id}")] = step.id
 
-    def is_ready(self, step: Step) -> bool:
-        return all(self.rows[need].status == Status.SUCCEEDED for need in step.needs)
+    def ready(self) -> list[Step]:
+        """The steps that can be begun."""
+        idle = set(self.rows) - set(self.calling.values())
+        pending = [step for step in self.plan.steps if step.id in idle and self.rows[step.id].status == Status.PENDING]
+        return [step for step in pending if all(self.rows[need].status == Status.SUCCEEDED for need in step.needs)]
 
     def collect(self, watcher: "asyncio.Task[None]") -> None:
         """Forget the tasks that are done, and raise what they raised."""

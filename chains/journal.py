@@ -113,9 +113,9 @@ def begin(run: Run, row: ToolRun, arguments: dict[str, Any]) -> None:
     write(run, [row], told)
 
 
-def progress(run: Run, step: str, done: float, total: float | None, message: str) -> None:
-    data = {"step": step, "progress": done, "total": total, "message": message[:1000]}
-    publish(run.pk, [(events.TOOL_CALL_PROGRESS, data)], lease_token=run.lease_token)
+def tell(run: Run, told: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """What running calls say."""
+    publish(run.pk, told, lease_token=run.lease_token)
 
 
 def ask(run: Run, row: ToolRun, arguments: dict[str, Any], approval_hash: str) -> None:
@@ -190,7 +190,7 @@ def park(run: Run, waiting: Sequence[ToolRun]) -> bool:
 
 
 def hand_over(run: Run) -> None:
-    """The steps of a chat's run are done: give it back and let its next job (the answer) be queued."""
+    """This job has done its share, or a chat's run its steps: give the run back and let its next job be queued."""
     with transaction.atomic():
         _held(run)
         Run.objects.filter(pk=run.pk).update(lease_expires_at=None)

@@ -2,7 +2,9 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -13,6 +15,7 @@ from registry.connectors.base import Progress
 from registry.credentials import CredentialsLost, credentials_for
 from registry.models import Server, Tool
 
+OnLog = Callable[[uuid.UUID, str], None]  # a server's id, a text
 CLOSE_S = 2
 USABLE_AFTER = {"tool_not_found", "changed_tool", "too_large", "timeout"}  # errors of one call, not of the session
 
@@ -20,17 +23,17 @@ USABLE_AFTER = {"tool_not_found", "changed_tool", "too_large", "timeout"}  # err
 class OpenSession:
     """A session and the task that owns it: MCP clients must be left by the task that entered them."""
 
-    def __init__(self, server: Server, owner: User) -> None:
+    def __init__(self, server: Server, owner: User, on_log: OnLog) -> None:
         self.ready: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
         self.closing = asyncio.Event()
         self.calls = 0
-        self.task = asyncio.create_task(self._own(server, owner), name=f"session {server.slug}")
+        self.task = asyncio.create_task(self._own(server, owner, on_log), name=f"session {server.slug}")
         self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
 
-    async def _own(self, server: Server, owner: User) -> None:
+    async def _own(self, server: Server, owner: User, on_log: OnLog) -> None:
         try:
             credentials = await sync_to_async(credentials_for)(owner, server)
-            async with connect(server, credentials) as session:
+            async with connect(server, credentials, on_log=partial(on_log, server.pk)) as session:
                 self.ready.set_result(session)
                 await self.closing.wait()
         except ConnectorError as error:
@@ -90,8 +93,9 @@ async def _stopped(task: "asyncio.Future[Any]") -> None:
 class SessionPool:
     """The sessions of one run; a broken one is replaced at the next call."""
 
-    def __init__(self, owner: User) -> None:
-        self.owner = owner
+    def __init__(self, owner: User, on_log: OnLog) -> None:
+        """`on_log` hears what started commands write to their standard error."""
+        self.owner, self.on_log = owner, on_log
         self.open: dict[uuid.UUID, OpenSession] = {}
         self.retired: list[OpenSession] = []
 
@@ -102,7 +106,7 @@ class SessionPool:
         server = tool.server
         current = self.open.get(server.pk)
         if current is None or current.task.done():
-            current = self.open[server.pk] = OpenSession(server, self.owner)
+            current = self.open[server.pk] = OpenSession(server, self.owner, self.on_log)
         try:
             return await current.call(tool, arguments, timeout_s=timeout_s, on_progress=on_progress)
         except ConnectorError as error:

@@ -1,18 +1,21 @@
 """Worker processes of the queues. Imported by `rqworker` before it forks, and with it what every job needs."""
 
 import importlib
+import logging
 import os
 import signal
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import DatabaseError, close_old_connections, connections
 from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.queue import Queue
 
+from chains.dispatch import DRIVE_RUN, release_of_job
 from mcpregistry import processes
 from registry import outbound
 
+logger = logging.getLogger(__name__)
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
 
 
@@ -39,6 +42,16 @@ class ForkingWorker(Worker):
         if os.getppid() == self.pid:
             super().main_work_horse(job, queue)
         os._exit(1)
+
+    def handle_work_horse_killed(self, job: Job, *how: Any) -> None:
+        """The kernel knows that it is dead: its run need not wait for the lease to run out."""
+        super().handle_work_horse_killed(job, *how)
+        if job.func_name == DRIVE_RUN:
+            try:
+                release_of_job(job.id)
+            except DatabaseError:
+                logger.warning("The lease of job %s is left to run out: the database does not answer.", job.id)
+            connections.close_all()  # the next horse must not inherit one
 
 
 class KeepingWorker(SimpleWorker):

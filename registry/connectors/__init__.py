@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 
 from django.conf import settings
 
@@ -26,15 +27,20 @@ CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] 
 
 
 @asynccontextmanager
-async def connect(server: Server, credentials: Mapping[str, str]) -> AsyncIterator[Session]:
-    """A session with the server, entered and left in the same task. Raises ConnectorError only."""
+async def connect(
+    server: Server, credentials: Mapping[str, str], *, on_log: Callable[[str], None] | None = None
+) -> AsyncIterator[Session]:
+    """A session with the server, entered and left in the same task. Raises ConnectorError only.
+
+    `on_log` hears what a server started by command writes to its standard error.
+    """
     if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
     connector = CONNECTORS.get(server.transport)
     if connector is None:
         kind = f"an {TRANSPORT_NAMES[server.transport]} document" if server.transport else "no address"
         raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
-    async with connector(Target.of(server, credentials)) as session:
+    async with connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
         yield session
 
 

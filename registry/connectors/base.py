@@ -106,6 +106,7 @@ class Target:
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    on_log: Callable[[str], None] | None = None
 
     @classmethod
     def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":

@@ -176,6 +176,8 @@ async def _read_stderr(command: Command) -> None:
     with suppress(*CLOSED):
         async for chunk in stream:
             command.stderr_tail = (command.stderr_tail + chunk)[-STDERR_TAIL_BYTES:]
+            if command.target.on_log is not None:
+                command.target.on_log(chunk.decode(errors="replace"))
 
 
 async def _write_stdin(

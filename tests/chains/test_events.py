@@ -12,7 +12,7 @@ from channels.db import database_sync_to_async
 from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from chains import events, leases, services, tails
 from chains.events import publish, sse_stream, subscribe
@@ -23,8 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-async def _no_connection_left() -> AsyncIterator[None]:
-    """The communicator of channels keeps the consumer's thread from closing its own."""
+async def _no_connection_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """The communicator of channels keeps threads from closing their connections; here they do."""
+    monkeypatch.setattr("channels.testing.application.no_op", close_old_connections)
     yield
     await sync_to_async(connections.close_all)()
 

@@ -1,6 +1,7 @@
 """One session a server for a whole run, opened when it is needed, and again when it broke."""
 
 import sys
+from typing import Any
 
 import psutil
 import pytest
@@ -32,9 +33,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     slugs: list[str] = []
     connect = sessions.connect
 
-    def counting(server: Server, credentials: dict[str, str]) -> object:
+    def counting(server: Server, credentials: dict[str, str], **hooks: Any) -> object:
         slugs.append(server.slug)
-        return connect(server, credentials)
+        return connect(server, credentials, **hooks)
 
     monkeypatch.setattr(sessions, "connect", counting)
     return slugs
