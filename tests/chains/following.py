@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from http.cookiejar import CookieJar
@@ -94,7 +95,7 @@ class Socket(Viewer):
                 self.events.append(json.loads(said))
 
     def drop(self) -> None:
-        self.socket.socket.close()
+        self.socket.socket.shutdown(socket.SHUT_RDWR)
 
 
 def signed_in(stack: Stack) -> str:

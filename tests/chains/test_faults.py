@@ -1,4 +1,4 @@
-"""What a chain stands on is killed in the middle of it: it ends well, its viewers miss nothing, nothing is done twice."""
+"""What a chain stands on is killed in the middle of it: it ends well, and nobody misses or doubles anything."""
 
 import shutil
 import signal
@@ -82,7 +82,9 @@ def process_of(site: Stack, words: str) -> psutil.Process:
     return next(each for each in alive if words in " ".join([each.name(), *each.cmdline()]))
 
 
-def assert_ended_well(site: Stack, run_id: str, viewers: list[Viewer], written: Callable[[], list[str]], name: str) -> None:
+def assert_ended_well(
+    site: Stack, run_id: str, viewers: list[Viewer], written: Callable[[], list[str]], name: str
+) -> None:
     for viewer in viewers:
         assert viewer.ended().types()[-1] == "RUN_FINISHED"
     for viewer in viewers:
