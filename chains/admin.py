@@ -39,7 +39,7 @@ class TemplateVersionAdmin(RecordAdmin):
 
 @admin.register(Schedule)
 class ScheduleAdmin(RecordAdmin):
-    list_display = ["template", "every", "unit", "at", "next_at", "last_run", "error"]
+    list_display = ["template", "words", "next_at", "last_run", "error"]
     list_filter = ["unit"]
     list_select_related = ["template", "last_run"]
     search_fields = ["template__name"]

@@ -75,13 +75,17 @@ class Schedule(models.Model):
     """When a template runs by itself, in UTC. Whoever moves `next_at` on starts the run."""
 
     class Unit(models.TextChoices):
-        HOUR = "hour"
-        DAY = "day"
+        HOUR = "hour", "hours"
+        DAY = "day", "days"
+        CRON = "cron", "by a cron expression"
 
     template = models.OneToOneField(Template, on_delete=models.CASCADE, related_name="schedule")
     every = models.PositiveSmallIntegerField(default=1, help_text="so many hours or days")
     unit = models.CharField(max_length=8, choices=Unit, default=Unit.DAY)
     at = models.TimeField(help_text="of the day; of the hour only its minutes count")
+    cron = models.CharField(
+        max_length=100, blank=True, help_text="minute hour day month weekday, where the unit is cron"
+    )
     inputs = models.JSONField(default=dict, blank=True)
     next_at = models.DateTimeField(db_index=True)
     last_run = models.ForeignKey("Run", null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
@@ -89,10 +93,19 @@ class Schedule(models.Model):
 
     class Meta:
         db_table = "schedules"
-        constraints = [models.CheckConstraint(condition=Q(every__gte=1), name="schedule_every_at_least_one")]
+        constraints = [
+            models.CheckConstraint(condition=Q(every__gte=1), name="schedule_every_at_least_one"),
+            models.CheckConstraint(condition=~Q(unit="cron", cron=""), name="schedule_cron_has_expression"),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.template_id} every {self.every} {self.unit}"
+        return f"{self.template_id} {self.words}"
+
+    @property
+    def words(self) -> str:
+        if self.unit == self.Unit.CRON:
+            return f"by “{self.cron}”"
+        return f"every {self.unit}" if self.every == 1 else f"every {self.every} {self.unit}s"
 
 
 class RunQuerySet(OwnedQuerySet):

@@ -1,9 +1,11 @@
 """Templates that run by themselves: when one is due, and the run it starts."""
 
 import datetime as dt
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from croniter import CroniterBadDateError, CroniterError, croniter
 from django.db import transaction
 from django.utils import timezone
 
@@ -12,11 +14,17 @@ from chains.models import Schedule, Template
 from chains.plan import PlanError
 
 MAX_STARTED_AT_ONCE = 100
+TIMES_SHOWN = 3
+FIELDS = ("minute", "hour", "day", "month", "weekday")
+_CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # “at random”: the next time would be another one at each look
 REFUSALS = (PlanError, services.InputError, services.Conflict)
 
 
 def next_after(schedule: Schedule, now: dt.datetime) -> dt.datetime:
-    """The first moment after `now` (UTC): every so many days at a time, or hours counted from midnight at a minute."""
+    """The first moment after `now` (UTC): every so many days at a time, hours counted from midnight at a minute, or
+    what its cron expression says."""
+    if schedule.unit == Schedule.Unit.CRON:
+        return moment_by(schedule.cron, now)
     if schedule.unit == Schedule.Unit.DAY:
         today = now.replace(hour=schedule.at.hour, minute=schedule.at.minute, second=0, microsecond=0)
         return today + dt.timedelta(days=schedule.every - (1 if today > now else 0))
@@ -25,14 +33,34 @@ def next_after(schedule: Schedule, now: dt.datetime) -> dt.datetime:
     return midnight + step * ((now - midnight) // step + 1)
 
 
+def moment_by(cron: str, now: dt.datetime) -> dt.datetime:
+    """The first moment after `now` by an expression of five fields, as RQ's cron reads it. Raises ValueError."""
+    if len(cron.split()) != len(FIELDS) or _CHANCE.search(cron):
+        raise ValueError(f"A cron expression has five fields: {', '.join(FIELDS)}.")
+    try:
+        found: dt.datetime = croniter(cron, now, max_years_between_matches=8).get_next(dt.datetime)
+    except CroniterBadDateError as error:
+        raise ValueError("No day fits this cron expression.") from error
+    except CroniterError as error:
+        raise ValueError(f"This is no cron expression: {error}.") from error
+    return found
+
+
+def next_times(schedule: Schedule, now: dt.datetime, count: int = TIMES_SHOWN) -> list[dt.datetime]:
+    times = [next_after(schedule, now)]
+    while len(times) < count:
+        times.append(next_after(schedule, times[-1]))
+    return times
+
+
 def set_schedule(
-    *, template: Template, every: int, unit: str, at: dt.time, inputs: Mapping[str, Any] | None = None
+    *, template: Template, every: int, unit: str, at: dt.time, inputs: Mapping[str, Any] | None = None, cron: str = ""
 ) -> Schedule:
-    """Have a template run by itself, from its next time on, with the inputs given."""
-    schedule = Schedule(template=template, every=every, unit=unit, at=at)
-    values = {"every": every, "unit": unit, "at": at, "inputs": dict(inputs or {}), "error": ""}
-    values["next_at"] = next_after(schedule, timezone.now())
-    saved, _ = Schedule.objects.update_or_create(template=template, defaults=values)
+    """Have a template run by itself, from its next time on, with the inputs given. Raises ValueError."""
+    values = {"every": every, "unit": unit, "at": at, "cron": cron if unit == Schedule.Unit.CRON else ""}
+    following = next_after(Schedule(template=template, **values), timezone.now())
+    kept = values | {"inputs": dict(inputs or {}), "error": "", "next_at": following}
+    saved, _ = Schedule.objects.update_or_create(template=template, defaults=kept)
     return saved
 
 

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from chains import services
@@ -15,7 +16,7 @@ from chains.drawing import drawing_of_plan
 from chains.forms import ImportForm, InputsForm, ScheduleForm
 from chains.models import Schedule, Template
 from chains.plan import PlanError
-from chains.schedules import set_schedule
+from chains.schedules import next_times, set_schedule
 from chains.template_api import TemplateFile
 from chains.template_files import import_template
 from chains.views import REFUSALS, own_template
@@ -110,5 +111,17 @@ def template_schedule(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
         kept = set_schedule(template=template, inputs=inputs.values, **form.cleaned_data)
         messages.success(request, f"It runs by itself from {kept.next_at:%Y-%m-%d %H:%M} UTC on.")
         return redirect("template", pk)
-    context = {"template": template, "schedule": schedule, "form": form, "inputs": inputs}
+    times = next_times(schedule, timezone.now()) if schedule else []
+    context = {"template": template, "schedule": schedule, "form": form, "inputs": inputs, "times": times}
     return render(request, "chains/schedule.html", context, status=400 if form.errors or inputs.errors else 200)
+
+
+@login_required
+@require_POST
+def schedule_times(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    """When it would run by what stands in the form, while it is filled in."""
+    own_template(request, pk)
+    form = ScheduleForm(request.POST)
+    times = next_times(form.save(commit=False), timezone.now()) if form.is_valid() else []
+    problem = next((first_sentence(said) for said in form.errors.values()), "")
+    return render(request, "chains/_times.html", {"times": times, "problem": problem})

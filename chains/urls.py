@@ -42,6 +42,7 @@ page_urlpatterns: list[URLPattern] = [
         "templates/<uuid:pk>/versions/<int:version>/restore", template_views.template_restore, name="template_restore"
     ),
     path("templates/<uuid:pk>/schedule", template_views.template_schedule, name="template_schedule"),
+    path("templates/<uuid:pk>/schedule/times", template_views.schedule_times, name="schedule_times"),
     path("templates/<uuid:pk>/duplicate", template_views.template_duplicate, name="template_duplicate"),
     path("templates/<uuid:pk>", views.template, name="template"),
     path("templates/<uuid:pk>/execute", views.template_execute, name="template_execute"),

@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from chains.models import Run, Schedule, Template
-from chains.schedules import next_after, set_schedule, start, start_due
+from chains.schedules import next_after, next_times, set_schedule, start, start_due
 from chains.services import save_template
 from registry.models import Server, Tool
 from registry.services import authorise
@@ -49,6 +49,41 @@ def scheduled(template: Template, **inputs: Any) -> Schedule:
 )
 def test_the_next_time_is_the_first_one_after_now(every: int, unit: str, at: dt.time, expected: dt.datetime) -> None:
     assert next_after(Schedule(every=every, unit=unit, at=at), NOON) == expected.replace(tzinfo=dt.UTC)
+
+
+@pytest.mark.parametrize(
+    ("cron", "expected"),
+    [
+        ("30 7 * * mon-fri", [(11, 7, 30), (14, 7, 30), (15, 7, 30)]),
+        ("*/20 12 * * *", [(10, 12, 20), (10, 12, 40), (11, 12, 0)]),
+        ("0 9 * * sun#2", [(13, 9, 0)]),
+    ],
+)
+def test_a_cron_expression_says_when(cron: str, expected: list[tuple[int, int, int]]) -> None:
+    times = next_times(Schedule(unit="cron", cron=cron), NOON, len(expected))
+    assert times == [dt.datetime(2030, 1, day, hour, minute, tzinfo=dt.UTC) for day, hour, minute in expected]
+
+
+@pytest.mark.parametrize("cron", ["", "soon", "61 * * * *", "* * * * * *", "0 0 31 2 *", "R 9 * * *", "H(0-3) * * * *"])
+def test_an_expression_that_says_nothing_is_refused_where_it_is_typed(
+    web: Client, template: Template, cron: str
+) -> None:
+    typed = {"unit": "cron", "cron": cron, "input-city": "Rome"}
+    refused = web.post(f"/templates/{template.pk}/schedule", typed)
+    assert (refused.status_code, Schedule.objects.count()) == (400, 0)
+    assert "errorlist" in refused.content.decode()
+    assert "note bad" in web.post(f"/templates/{template.pk}/schedule/times", typed).content.decode()
+
+
+def test_the_next_times_are_told_while_one_types_and_kept(web: Client, template: Template) -> None:
+    typed = {"unit": "cron", "cron": "0 9 1 1 *", "input-city": "Rome"}
+    told = web.post(f"/templates/{template.pk}/schedule/times", typed).content.decode()
+    assert told.count("1 January") == 3
+    web.post(f"/templates/{template.pk}/schedule", typed)
+    assert (Schedule.objects.get().cron, Schedule.objects.get().next_at.hour) == ("0 9 1 1 *", 9)
+    assert "By “0 9 1 1 *”" in web.get(f"/templates/{template.pk}").content.decode()
+    Schedule.objects.update(next_at=timezone.now() - dt.timedelta(minutes=1))
+    assert (start_due(), Schedule.objects.get().next_at > timezone.now()) == (1, True)
 
 
 def test_what_is_due_runs_once_with_its_inputs(template: Template) -> None:
