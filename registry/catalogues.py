@@ -95,12 +95,12 @@ def read_catalogue(
 
     A catalogue that cannot be read on ends the reading, with the reason in `error`. Servers that a complete reading no
     longer lists are removed. A dry run only counts. A reading that was cut off with these options goes on where it
-    was, unless `run` says which one this is. Raises AlreadyReading.
+    was; a queued `run` gives way to it. Raises AlreadyReading.
     """
     if dry_run:
         return _Reading(importer, options, tag, limit, None, report).read()
     with _alone(importer.name):
-        run = run or _run_to_resume(importer, options, tag, limit) or ImportRun(source=importer.name)
+        run = _run_of(run, importer, options, tag, limit)
         return _Reading(importer, options, tag, limit, run, report).read()
 
 
@@ -135,6 +135,18 @@ def _told(options: ImportOptions, tag: str, limit: int | None) -> dict[str, Any]
         "tag": tag,
         "limit": limit,
     }
+
+
+def _run_of(
+    run: ImportRun | None, importer: Importer, options: ImportOptions, tag: str, limit: int | None
+) -> ImportRun:
+    """The one to write down: one that was cut off, the given one, or a new one."""
+    if run is not None and not run.is_queued:
+        return run
+    resumed = _run_to_resume(importer, options, tag, limit)
+    if run is not None and resumed is not None:
+        run.delete()
+    return resumed or run or ImportRun(source=importer.name)
 
 
 def _run_to_resume(importer: Importer, options: ImportOptions, tag: str, limit: int | None) -> ImportRun | None:

@@ -19,7 +19,7 @@ from registry.search.indexing import embed_missing
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
 from registry.services.probing import enqueue_due
-from registry.sources import options_for, queue_due_imports, resumed_options
+from registry.sources import options_for, queue_due_imports, resumed_options, retry_soon
 from registry.trials import perform
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,8 @@ def run_import(run_id: int) -> dict[str, Any]:
         outcome = read_catalogue(importer=IMPORTERS[run.source], options=told, run=run)
     except AlreadyReading as error:
         return {"error": str(error)}
+    if outcome.error:
+        retry_soon(source=run.source)
     return _embedded(run.source, outcome)
 
 

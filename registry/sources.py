@@ -6,6 +6,8 @@ from typing import Any
 
 import django_rq
 from django.db import transaction
+from django.db.models import F, Value
+from django.db.models.functions import Least
 from django.utils import timezone
 
 from registry.catalogues import is_being_read
@@ -18,6 +20,7 @@ SCHEDULED = tuple(name for name in IMPORTERS if name != "file")
 IMPORT_JOB = "registry.jobs.run_import"
 FULL_EVERY = timedelta(days=7)  # between them an import asks for what changed since the last one, where it can
 CLOCKS_DIFFER_BY = timedelta(minutes=10)
+RETRY_AFTER, MAX_DOUBLINGS = timedelta(minutes=15), 10
 SILENT_FOR = timedelta(minutes=2)  # and not being read: its process was killed
 KEY = "api_key"
 
@@ -76,6 +79,26 @@ def save_source(*, name: str, is_enabled: bool, every_hours: int, url: str, api_
         if api_key or forget_key:
             source.api_key_encrypted = encrypt({KEY: api_key} if api_key else {})
         source.save()
+
+
+def schedule_by_default(*, name: str) -> None:
+    """Read it by itself, unless staff said otherwise; and now, where it has never been read."""
+    source, _ = CatalogueSource.objects.get_or_create(name=name, defaults={"is_enabled": True})
+    was_read = ImportRun.objects.filter(source=name, status=ImportRun.Status.SUCCEEDED).exists()
+    if source.is_enabled and not was_read:
+        CatalogueSource.objects.filter(pk=source.pk).update(next_at=timezone.now())
+    queue_due_imports()
+
+
+def retry_soon(*, source: str) -> None:
+    """After an import that failed: again before its usual time, but later after each further failure in a row."""
+    runs = ImportRun.objects.filter(source=source)
+    last = runs.filter(status=ImportRun.Status.SUCCEEDED).first()
+    failed = runs.filter(status=ImportRun.Status.FAILED)
+    failures = failed.filter(started_at__gt=last.started_at).count() if last else failed.count()
+    pause = RETRY_AFTER * 2 ** min(max(failures, 1) - 1, MAX_DOUBLINGS)
+    again = Least(F("next_at"), Value(timezone.now() + pause))
+    CatalogueSource.objects.filter(name=source, is_enabled=True).update(next_at=again)
 
 
 def queue_import(*, source: str) -> ImportRun:

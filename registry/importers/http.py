@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 from django.utils import timezone
@@ -58,7 +59,7 @@ class CatalogueClient:
                 return parse(self._get(url, params))
             except (_TryAgain, httpx.TransportError) as error:
                 if attempt == ATTEMPTS:
-                    raise CatalogueError(f"{url} could not be read in {ATTEMPTS} tries: {_sentence(error)}") from error
+                    raise CatalogueError(_given_up(url, error)) from error
                 time.sleep(_pause_s(error, attempt))
             except (httpx.InvalidURL, httpx.HTTPError) as error:
                 raise CatalogueError(f"{url} could not be read: {_sentence(error)}") from error
@@ -78,6 +79,12 @@ class CatalogueClient:
                 if len(body) > MAX_BODY_BYTES:
                     raise CatalogueError(f"{response.url} answered more than {MAX_BODY_BYTES:,} bytes.")
         return bytes(body)
+
+
+def _given_up(url: str, error: Exception) -> str:
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return f"{urlsplit(url).netloc} cannot be reached from this machine: {_sentence(error)}"
+    return f"{url} could not be read in {ATTEMPTS} tries: {_sentence(error)}"
 
 
 def _parse(body: bytes) -> Any:

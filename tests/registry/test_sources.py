@@ -11,11 +11,11 @@ from django.utils import timezone
 
 from registry.catalogues import read_catalogue
 from registry.credentials import decrypt
-from registry.importers import IMPORTERS
+from registry.importers import IMPORTERS, http
 from registry.importers.base import ImportOptions
 from registry.jobs import run_import
 from registry.models import CatalogueSource, ImportRun, Server
-from registry.sources import options_for, queue_due_imports, queue_import
+from registry.sources import options_for, queue_due_imports, queue_import, schedule_by_default
 from tests.conftest import WorkerByHand
 from tests.servers.catalogue import ToyCatalogue, entry, running_catalogue
 
@@ -164,3 +164,67 @@ def test_an_incremental_import_removes_nothing_but_what_is_announced(catalogue: 
     assert read_catalogue(importer=IMPORTERS["official"], options=since).counts.removed == 1
     assert dict(Server.objects.values_list("slug", "status")) == {"weather": "active", "maps": "deleted"}
     assert catalogue.requests[-1]["updated_since"] == "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.django_db(transaction=True)
+class TestByDefault:
+    """What `manage.py up` does about the first catalogue."""
+
+    def test_it_is_read_at_the_first_start_as_a_run_that_the_page_follows(
+        self, staff_web: Client, catalogue: ToyCatalogue, worker: WorkerByHand, settings: Any
+    ) -> None:
+        settings.OFFICIAL_REGISTRY_URL = catalogue.url
+        schedule_by_default(name="official")
+        page = staff_web.get("/sources").content.decode()
+        assert "waiting for a worker" in page and 'hx-trigger="load delay:1s"' in page
+        worker.run("catalogue")
+        page = staff_web.get("/sources").content.decode()
+        assert "2 created" in page and "hx-trigger" not in page
+        assert CatalogueSource.objects.get().next_at > timezone.now() + timedelta(hours=23)
+
+    def test_another_start_reads_nothing_again(self, catalogue: ToyCatalogue, worker: WorkerByHand, settings: Any):
+        settings.OFFICIAL_REGISTRY_URL = catalogue.url
+        for _ in range(2):
+            schedule_by_default(name="official")
+            worker.run("catalogue")
+        assert ImportRun.objects.count() == 1
+
+    def test_what_staff_switched_off_stays_off(self, staff_web: Client) -> None:
+        staff_web.post("/sources/official", {"every_hours": "24", "url": ""})
+        schedule_by_default(name="official")
+        assert not ImportRun.objects.exists()
+        assert not CatalogueSource.objects.get().is_enabled
+
+    def test_offline_it_is_tried_again_later_and_later_and_the_page_says_so(
+        self, staff_web: Client, worker: WorkerByHand, settings: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(http, "FIRST_PAUSE_S", 0)
+        settings.OFFICIAL_REGISTRY_URL = "http://127.0.0.1:9"
+        pauses = []
+        for _ in range(9):
+            CatalogueSource.objects.update(next_at=timezone.now())
+            schedule_by_default(name="official")
+            worker.run("catalogue")
+            pauses.append(round((CatalogueSource.objects.get().next_at - timezone.now()).total_seconds() / 60))
+        assert pauses == [15, 30, 60, 120, 240, 480, 960, 1440, 1440]
+        page = staff_web.get("/sources").content.decode()
+        assert "127.0.0.1:9 cannot be reached from this machine" in page
+        assert "Nothing was read" in page and "tried again by itself" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_import_now_goes_on_where_a_failed_one_ended(
+    catalogue: ToyCatalogue, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "FIRST_PAUSE_S", 0)
+    schedule(catalogue, is_enabled=False)
+    catalogue.faults = [None, *[500] * http.ATTEMPTS]
+    queue_import(source="official")
+    worker.run("catalogue")
+    assert (ImportRun.objects.get().status, ImportRun.objects.get().done) == ("failed", 2)
+    catalogue.requests.clear()
+    queue_import(source="official")
+    worker.run("catalogue")
+    run = ImportRun.objects.get()
+    assert (run.status, run.counts["created"], run.done) == ("succeeded", 2, 3)
+    assert [request.get("cursor") for request in catalogue.requests] == ["2"]

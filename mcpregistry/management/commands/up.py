@@ -12,7 +12,6 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-import django_rq
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
@@ -23,7 +22,7 @@ from mcpregistry import demo, embedded
 from mcpregistry.accounts import sign_in_path
 from mcpregistry.supervisor import Program, Supervisor, command, forked
 from mcpregistry.workers import JOBS_OF_QUEUE
-from registry.models import ImportRun
+from registry.sources import schedule_by_default
 
 FIRST_CATALOGUE = "official"
 READY_TIMEOUT_S = 120
@@ -113,7 +112,8 @@ def prepare() -> str:
     call_command("migrate", verbosity=0, interactive=False)
     password = make_first_superuser()
     demo.register(User.objects.filter(is_superuser=True).earliest("pk"))
-    import_catalogue_once()
+    if os.environ.get("IMPORT_ON_START") != "0":
+        schedule_by_default(name=FIRST_CATALOGUE)
     return password
 
 
@@ -123,15 +123,6 @@ def make_first_superuser() -> str:
     password = secrets.token_urlsafe(12)
     User.objects.create_superuser("admin", password=password)
     return password
-
-
-def import_catalogue_once() -> None:
-    """Have the official registry read in the background, until it has been read once."""
-    read = ImportRun.objects.filter(source=FIRST_CATALOGUE, status=ImportRun.Status.SUCCEEDED)
-    if os.environ.get("IMPORT_ON_START") == "0" or read.exists():
-        return
-    queue = django_rq.get_queue("catalogue")
-    queue.enqueue("registry.jobs.import_catalogue", source=FIRST_CATALOGUE, job_id="import-on-start")
 
 
 def start_web(supervisor: Supervisor, host: str, port: int) -> None:
