@@ -9,7 +9,7 @@ from django.db import connections
 from django.utils import timezone
 from rq import SimpleWorker
 
-from registry import healthchecks
+from registry import waiting
 from registry.models import HealthCheck, Server
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -74,8 +74,8 @@ def test_without_a_worker_the_caller_is_told_at_once(api):
 
 
 def test_a_worker_that_died_without_a_word_is_noticed(api, redis, monkeypatch):
-    monkeypatch.setattr(healthchecks, "PICKUP_S", 0)
-    monkeypatch.setattr(healthchecks, "LOOK_S", 0.1)
+    monkeypatch.setattr(waiting, "PICKUP_S", 0)
+    monkeypatch.setattr(waiting, "LOOK_S", 0.1)
     queue = django_rq.get_queue("probes")
     SimpleWorker([queue], connection=queue.connection).register_birth()
     response = api.post(f"/registry/{server_at('https://a.example/mcp').pk}/healthcheck")

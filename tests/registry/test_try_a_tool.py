@@ -11,7 +11,7 @@ from django.test import Client
 from rest_framework.test import APIClient
 from rq import SimpleWorker
 
-from registry import trials
+from registry import trials, waiting
 from registry.connectors import CallResult
 from registry.models import Server, Tool
 from registry.probes import probe
@@ -120,8 +120,8 @@ def test_what_nobody_picked_up_is_never_called_later(
     api: APIClient, alice: User, toy_files: Toy, worker: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connected(toy_files, alice)
-    monkeypatch.setattr(trials, "PICKUP_S", 0)
-    monkeypatch.setattr(trials, "LOOK_S", 0.1)
+    monkeypatch.setattr(waiting, "PICKUP_S", 0)
+    monkeypatch.setattr(waiting, "LOOK_S", 0.1)
     queue = django_rq.get_queue("probes")
     SimpleWorker([queue], connection=queue.connection).register_birth()
     response = call(api, "write_file", {"path": "late.txt", "content": "x"}, confirm=True)
