@@ -22,39 +22,48 @@ class TemplateForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
-    every = forms.IntegerField(min_value=1, max_value=365, initial=1, required=False, label="Every")
+    """Its unit says which of the other fields count; a browser must not insist on those it does not show."""
+
+    use_required_attribute = False
+    every = forms.IntegerField(min_value=1, max_value=365, initial=1, label="Every")
     at = forms.TimeField(
-        required=False,
         initial=dt.time(7, 0),
         label="At (UTC)",
         help_text="With hours only the minutes count.",
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
     )
+    cron = forms.CharField(
+        max_length=100,
+        label="Cron expression (UTC)",
+        help_text="minute hour day month weekday: 30 7 * * mon-fri is every weekday at half past seven.",
+        widget=forms.TextInput(attrs={"class": "code", "spellcheck": "false", "placeholder": "30 7 * * mon-fri"}),
+    )
 
     class Meta:
         model = Schedule
         fields = ["every", "unit", "at", "cron"]
-        labels = {"unit": "Hours, days, or a cron expression", "cron": "Cron expression (UTC)"}
-        help_texts = {"cron": "minute hour day month weekday: 30 7 * * mon-fri is every weekday at half past seven."}
-        widgets = {
-            "cron": forms.TextInput(attrs={"class": "code", "spellcheck": "false", "placeholder": "30 7 * * mon-fri"})
-        }
+        labels = {"unit": "Hours, days, or a cron expression"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.is_bound:
+            by_cron = self.data.get("unit") == Schedule.Unit.CRON
+            for name in ("every", "at"):
+                self.fields[name].required = not by_cron
+            self.fields["cron"].required = by_cron
+
+    def clean_cron(self) -> str:
+        cron: str = self.cleaned_data["cron"]
+        if self.fields["cron"].required:
+            try:
+                moment_by(cron, timezone.now())
+            except ValueError as error:
+                raise ValidationError(str(error)) from error
+        return cron
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("unit") == Schedule.Unit.CRON:
-            self._clean_cron(cleaned)
-        else:
-            for name in ("every", "at"):
-                if cleaned.get(name) is None and name not in self.errors:
-                    self.add_error(name, "This field is required.")
         return cleaned | {"every": cleaned.get("every") or 1, "at": cleaned.get("at") or dt.time(0)}
-
-    def _clean_cron(self, cleaned: dict[str, Any]) -> None:
-        try:
-            moment_by(cleaned.get("cron", ""), timezone.now())
-        except ValueError as error:
-            self.add_error("cron", str(error))
 
 
 class ImportForm(forms.Form):
