@@ -1,11 +1,10 @@
 """The HTTP API of plans, runs, templates and results: the caller's own; what is another's is not found."""
 
 from collections.abc import AsyncIterator, Callable
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
-from django.core.files import File
 from django.db.models import Prefetch, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
@@ -16,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chains import artifacts, services
+from chains import artifacts, files, services
 from chains.history import SORTS, listed
 from chains.models import Result, Run, RunEvent, Template, ToolRun
 from chains.plan import PlanError, check, errors
@@ -253,9 +252,11 @@ class ResultFile(APIView):
         """The file itself, to be saved: a browser never shows it as a page of ours."""
         result = own(Result.objects.owned_by(request.user).exclude(file=None).exclude(file=""), pk=pk)
         try:
-            opened = result.file.open("rb")
+            opened = files.opened(result)
         except FileNotFoundError as error:
             raise NotFound("The file is not in the storage any more.") from error
+        except files.StorageDown as error:
+            raise StorageAway from error
         response = StreamingHttpResponse(chunks(opened), content_type=result.mime_type)
         response.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(result.title)}"
         response.headers["X-Content-Type-Options"] = "nosniff"
@@ -264,7 +265,13 @@ class ResultFile(APIView):
         return response
 
 
-async def chunks(opened: "File[bytes]") -> AsyncIterator[bytes]:
+class StorageAway(APIException):
+    status_code = 503
+    default_code = "storage_down"
+    default_detail = "The file storage does not answer; try again in a moment."
+
+
+async def chunks(opened: IO[bytes]) -> AsyncIterator[bytes]:
     """Read in a thread, piece by piece: neither the event loop nor the memory has to hold the whole file."""
     try:
         while chunk := await sync_to_async(opened.read)(CHUNK_BYTES):

@@ -9,17 +9,10 @@ import json
 import logging
 import math
 import mimetypes
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-from django.db.models import Q
-
+from chains.files import File, Stored, keep_files
 from chains.models import Result, Run
 from registry.connectors.base import CallResult
 
@@ -29,36 +22,6 @@ PREVIEW_CHARS = 2_000
 MAX_DEPTH = 100
 MAX_ITEMS = 50  # of a list that is cut
 SUMMARY_CHARS = 500
-
-
-class StorageDown(Exception):
-    """The file storage did not take a file; the message is a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """Too large or too binary for a row. `part` is "text" or "json" where a result can be made whole from it."""
-
-    name: str
-    mime_type: str
-    content: bytes
-    part: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A file that lies in the storage under `key`; its row is written with the journal's."""
-
-    id: uuid.UUID
-    key: str
-    name: str
-    mime_type: str
-    size_bytes: int
-    part: str
-
-    def as_json(self) -> dict[str, Any]:
-        listed = {"id": str(self.id), "name": self.name, "mime_type": self.mime_type, "size_bytes": self.size_bytes}
-        return listed | ({"part": self.part} if self.part else {})
 
 
 def storable(value: Any, depth: int = 0) -> Any:
@@ -175,35 +138,6 @@ def _binary(data: str, name: str, mime_type: Any, files: list[File]) -> str:
     return files[-1].name
 
 
-def store(run: Run, file: File) -> Stored:
-    """Put a file into the storage (network or disk: outside any transaction). Raises StorageDown."""
-    try:
-        key = default_storage.save(f"{run.owner_id}/{run.pk}/{file.name}", ContentFile(file.content))
-    except (OSError, BotoCoreError, ClientError, Boto3Error) as error:
-        logger.warning("A file of run %s could not be stored: %s", run.pk, error)
-        raise StorageDown(
-            f"{file.name} ({len(file.content):,} bytes) could not be put into the file storage."
-        ) from error
-    return Stored(uuid.uuid4(), key, file.name, file.mime_type, len(file.content), file.part)
-
-
-def keep_files(run: Run, step: str, files: Sequence[Stored]) -> None:
-    Result.objects.bulk_create(
-        Result(
-            id=file.id,
-            owner_id=run.owner_id,
-            run=run,
-            step=step,
-            kind=Result.Kind.FILE,
-            title=file.name,
-            file=file.key,
-            mime_type=file.mime_type,
-            size_bytes=file.size_bytes,
-        )
-        for file in files
-    )
-
-
 def whole(row_result: dict[str, Any], read: Callable[[str], bytes]) -> dict[str, Any]:
     """The full result of a row that keeps a part of it; `read` gives the content of a file by its result's id."""
     if not row_result.get("truncated"):
@@ -217,11 +151,6 @@ def whole(row_result: dict[str, Any], read: Callable[[str], bytes]) -> dict[str,
         if file.get("part") == "json":
             full["json"] = json.loads(read(file["id"]))
     return full
-
-
-def read_file(result_id: str) -> bytes:
-    with Result.objects.get(pk=result_id).file.open("rb") as stored:
-        return bytes(stored.read())
 
 
 def large_outputs(outputs: Mapping[str, Any]) -> dict[str, File]:
@@ -253,10 +182,3 @@ def keep_outputs(run: Run, outputs: Mapping[str, Any], files: Sequence[Stored]) 
         data=dict(outputs),
         size_bytes=len(text.encode()),
     )
-
-
-def found(results: Any, q: str) -> Any:
-    """Results whose title or summary holds every word of `q`."""
-    for word in q.split()[:10]:
-        results = results.filter(Q(title__icontains=word) | Q(summary__icontains=word))
-    return results

@@ -16,6 +16,7 @@ from chains.models import Result, Run, RunEvent, ToolRun
 from chains.plan import PlanError, Step, layers, parse
 
 MAX_TEXT_CHARS = 20_000
+MAX_EDITED_CHARS = 2_000
 RUN_WORDS = {
     Run.Status.QUEUED: "waiting to start",
     Run.Status.PLANNING: "planning",
@@ -79,10 +80,16 @@ class Card:
     started_at: datetime | None = None
     duration_ms: int | None = None
     output: str = ""
+    log: str = ""
     progress: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     advice: str = ""
     files: list[Result] = field(default_factory=list)
+
+    @property
+    def arguments_to_edit(self) -> str:
+        """Nothing where they are so large that the journal may have cut them."""
+        return self.exact_arguments if len(self.exact_arguments) <= MAX_EDITED_CHARS else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +200,7 @@ class _Streamed:
     """What only the events of an unfinished run know: progress, and text that came in pieces."""
 
     outputs: dict[str, str] = field(default_factory=lambda: defaultdict(str))
+    logs: dict[str, str] = field(default_factory=lambda: defaultdict(str))
     progress: dict[str, dict[str, Any]] = field(default_factory=dict)
     answer: str | None = None  # None: none has begun
 
@@ -201,17 +209,20 @@ class _Streamed:
         match event.type:
             case "STEP_STARTED":
                 self.outputs.pop(step, None)
+                self.logs.pop(step, None)
                 self.progress.pop(step, None)
             case "TOOL_CALL_PROGRESS":
                 self.progress[step] = data
                 self.outputs[step] = "\n".join(filter(None, [self.outputs[step], _text(data.get("message"))]))
+            case "TOOL_CALL_LOG":
+                self.logs[step] += _text(data.get("delta"))
             case "TEXT_MESSAGE_START":
                 self.answer = ""
             case "TEXT_MESSAGE_CONTENT":
                 self.answer = (self.answer or "") + _text(data.get("delta"))
 
 
-_IN_PIECES = ["STEP_STARTED", "TOOL_CALL_PROGRESS", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
+_IN_PIECES = ["STEP_STARTED", "TOOL_CALL_PROGRESS", "TOOL_CALL_LOG", "TEXT_MESSAGE_START", "TEXT_MESSAGE_CONTENT"]
 
 
 def _streamed(runs: Sequence[Run]) -> dict[UUID, _Streamed]:
@@ -277,6 +288,7 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
         started_at=tool_run.started_at,
         duration_ms=tool_run.duration_ms,
         output=streamed.outputs[tool_run.step][-MAX_TEXT_CHARS:] if is_running else readable_result(tool_run.result),
+        log=streamed.logs[tool_run.step][-MAX_TEXT_CHARS:] if is_running else "",
         progress=streamed.progress.get(tool_run.step, {}) if is_running else {},
         error=_text(error.get("message")),
         advice=_advice(tool_run, error),

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
-from chains import artifacts, journal, leases
+from chains import artifacts, files, journal, leases
 from chains.approvals import hash_of, is_approved
 from chains.calls import Caller, StepFailed, is_repeatable
 from chains.database import in_database
@@ -50,10 +50,10 @@ async def drive(run_id: uuid.UUID | str) -> None:
 class Boundary:
     """Nobody waits for ever: a run that meets a mistake of ours ends, and says so.
 
-    A database that does not answer is not one: the lease runs out, and the run is taken up again.
+    A database or a storage that does not answer is not one: the lease runs out, and the run is taken up again.
     """
 
-    PASSES = (LostLease, OperationalError, InterfaceError)
+    PASSES = (LostLease, OperationalError, InterfaceError, files.StorageDown)
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -118,7 +118,7 @@ class Driver:
 
     async def remember(self, row: ToolRun) -> None:
         if row.status == Status.SUCCEEDED:
-            self.results[row.step] = await in_database(artifacts.whole, row.result or {}, artifacts.read_file)
+            self.results[row.step] = await in_database(artifacts.whole, row.result or {}, files.read_file)
 
     async def carry_out(self, watcher: "asyncio.Task[None]") -> None:
         while True:
@@ -193,17 +193,19 @@ class Driver:
         return await self.end_step(row, Status.SUCCEEDED, result, None)
 
     async def end_step(self, row: ToolRun, status: str, result: Any, error: Mapping[str, Any] | None) -> None:
-        kept, files = artifacts.split(result, row.step) if result is not None else (None, [])
+        kept, kept_files = artifacts.split(result, row.step) if result is not None else (None, [])
         try:
-            stored = await self.stored(files)
-        except artifacts.StorageDown as down:
+            stored = await self.stored(kept_files)
+        except files.StorageDown as down:
             stored, status, error = [], Status.FAILED, storage_down(down)
         if kept is not None and stored:
             kept["files"] = result["files"] = [file.as_json() for file in stored]
         await in_database(journal.end_step, self.run, row, status, result=kept, files=stored, error=error)
 
-    async def stored(self, files: list[artifacts.File]) -> list[artifacts.Stored]:
-        return [await asyncio.to_thread(artifacts.store, self.run, file) for file in files]
+    async def stored(self, whole: list[files.File]) -> list[files.Stored]:
+        stored = [await asyncio.to_thread(files.store, self.run, file) for file in whole]
+        await in_database(files.check_room, stored)
+        return stored
 
     async def granted(self, step: Step) -> tuple[Tool, bool]:
         """The tool, if the user may still call it, and whether somebody must approve first."""
@@ -248,11 +250,11 @@ class Driver:
             return await in_database(journal.fail, self.run, error)
         large = artifacts.large_outputs(outputs)
         try:
-            files = dict(zip(large, await self.stored(list(large.values())), strict=True))
-        except artifacts.StorageDown as down:
+            stored = dict(zip(large, await self.stored(list(large.values())), strict=True))
+        except files.StorageDown as down:
             return await in_database(journal.fail, self.run, storage_down(down))
-        kept = {name: {"file": files[name].as_json()} if name in files else value for name, value in outputs.items()}
-        return await in_database(journal.succeed, self.run, kept, list(files.values()))
+        kept = {name: {"file": stored[name].as_json()} if name in stored else value for name, value in outputs.items()}
+        return await in_database(journal.succeed, self.run, kept, list(stored.values()))
 
     async def stop_calls(self) -> None:
         for task in self.calling:
@@ -261,7 +263,7 @@ class Driver:
         self.calling = {}
 
 
-def storage_down(down: artifacts.StorageDown) -> dict[str, str]:
+def storage_down(down: files.StorageDown) -> dict[str, str]:
     message = f"The call is done, but its result could not be kept: {down} What fits is kept here as a preview."
     return {"code": "storage_down", "message": message}
 

@@ -5,7 +5,7 @@ import logging
 from asgiref.sync import async_to_sync
 from django.db import close_old_connections
 
-from chains import executor, keeping, schedules
+from chains import executor, files, keeping, schedules
 from chains.dispatch import redispatch_abandoned
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,9 @@ def drive_run(run_id: str) -> None:
 
 
 def reconcile() -> int:
-    """Queue again what was acknowledged and forgotten: a worker died, or Redis lost its queues."""
+    """Queue again what was acknowledged and forgotten: a worker died, or Redis lost its queues. And put into the file
+    storage what it did not take at first."""
+    files.move_held()
     return redispatch_abandoned()
 
 

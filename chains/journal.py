@@ -18,6 +18,7 @@ from django.utils import timezone
 from chains import artifacts, events
 from chains.dispatch import dispatch
 from chains.events import publish
+from chains.files import Stored, keep_files
 from chains.leases import LostLease
 from chains.models import Run, ToolRun
 from chains.plan import Plan, Toolbox
@@ -130,7 +131,7 @@ def end_step(
     status: str,
     *,
     result: Any = None,
-    files: Sequence[artifacts.Stored] = (),
+    files: Sequence[Stored] = (),
     error: Mapping[str, Any] | None = None,
 ) -> None:
     """A step's last word: result or error, and the files it left."""
@@ -140,7 +141,7 @@ def end_step(
         told.insert(0, (events.TOOL_CALL_RESULT, {"step": row.step, "result": result}))
     with transaction.atomic():
         write(run, [row], told)
-        artifacts.keep_files(run, row.step, files)
+        keep_files(run, row.step, files)
 
 
 def finished_event(row: ToolRun) -> dict[str, Any]:
@@ -210,7 +211,7 @@ def finish(run: Run, status: str, *, outputs: Any = None, error: Any = None, lea
     publish(run.pk, [last], lease_token=lease_token)
 
 
-def succeed(run: Run, outputs: Mapping[str, Any], files: Sequence[artifacts.Stored]) -> None:
+def succeed(run: Run, outputs: Mapping[str, Any], files: Sequence[Stored]) -> None:
     with transaction.atomic():
         artifacts.keep_outputs(run, outputs, files)
         finish(run, Run.Status.SUCCEEDED, outputs=outputs, lease_token=run.lease_token)

@@ -16,7 +16,13 @@ from chains import events
 from chains.models import Run, RunEvent, SpentKey
 
 logger = logging.getLogger(__name__)
-BULKY = [events.TOOL_CALL_ARGS, events.TOOL_CALL_PROGRESS, events.TOOL_CALL_RESULT, events.TEXT_MESSAGE_CONTENT]
+BULKY = [
+    events.TOOL_CALL_ARGS,
+    events.TOOL_CALL_PROGRESS,
+    events.TOOL_CALL_LOG,
+    events.TOOL_CALL_RESULT,
+    events.TEXT_MESSAGE_CONTENT,
+]
 AT_ONCE = 100  # runs in a transaction: none of them is locked for long
 MAX_BATCHES = 200  # in one job; the next one goes on
 

@@ -367,3 +367,18 @@ class Result(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+
+class HeldFile(models.Model):
+    """The content of a result's file that the storage did not take; moved there once it answers."""
+
+    result = models.OneToOneField(Result, primary_key=True, on_delete=models.CASCADE, related_name="held")
+    content = models.BinaryField()
+    held_at = models.DateTimeField(default=timezone.now)
+    moving_at = models.DateTimeField(null=True, blank=True, help_text="since when somebody moves it")
+
+    class Meta:
+        db_table = "held_files"
+
+    def __str__(self) -> str:
+        return f"content of {self.result_id}"

@@ -50,7 +50,11 @@ class OpenSession:
     async def call(
         self, tool: Tool, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress
     ) -> CallResult:
-        session = await asyncio.shield(self.ready)
+        try:
+            session = await asyncio.wait_for(asyncio.shield(self.ready), timeout_s)
+        except TimeoutError:
+            message = f"The server could not be connected within {timeout_s:g} s."
+            raise ConnectorError("timeout", message) from None  # the opening goes on, for whoever asks next
         if self.task.done():
             raise _gone(sent=False)
         calling = asyncio.ensure_future(

@@ -19,6 +19,7 @@ const HANDLERS = {
   STEP_STARTED: (root, event) => setStepState(root, event.step, "running"),
   TOOL_CALL_START: (root, event) => setStepState(root, event.step, "running"),
   TOOL_CALL_PROGRESS: showProgress,
+  TOOL_CALL_LOG: showLog,
   STEP_FINISHED: (root, event) => setStepState(root, event.step, event.status),
   APPROVAL_REQUIRED(root, event) {
     setStepState(root, event.step, event.reason === "unknown" ? "unknown" : "awaiting_approval");
@@ -74,6 +75,16 @@ function showProgress(root, event) {
     bar.removeAttribute("value");
   }
   appendOutput(element, event.message);
+  touch(element);
+}
+
+// What a started command writes to its standard error, folded away until somebody asks.
+function showLog(root, event) {
+  const element = card(root, event.step);
+  const log = element?.querySelector("[data-log]");
+  if (!log || typeof event.delta !== "string") return;
+  log.closest("details").hidden = false;
+  log.textContent = (log.textContent + event.delta).slice(-MAX_OUTPUT_CHARS);
   touch(element);
 }
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from chains import artifacts
+from chains import artifacts, files
 from chains.models import Result, Run
 from registry.connectors import CallResult
 
@@ -87,8 +87,8 @@ def test_many_blocks_do_not_fill_the_row() -> None:
 @pytest.fixture
 def kept(alice: User) -> Result:
     run = Run.objects.create(owner=alice)
-    page = artifacts.File("page é.html", "text/html", b"<script>alert(1)</script>" * 10_000)
-    artifacts.keep_files(run, "s1", [artifacts.store(run, page)])
+    page = files.File("page é.html", "text/html", b"<script>alert(1)</script>" * 10_000)
+    files.keep_files(run, "s1", [files.store(run, page)])
     return Result.objects.get()
 
 

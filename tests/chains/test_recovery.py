@@ -29,11 +29,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def real_worker() -> Iterator[None]:
+def real_worker(kind: str = "mcpregistry.workers.ForkingWorker", **environment: str) -> Iterator[None]:
     """A forking worker of queue `runs` on the test's database; killed, with its job, at the end of the block."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    command = [sys.executable, "manage.py", "rqworker", "runs", "--worker-class", "mcpregistry.workers.ForkingWorker"]
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"DATABASE_URL": url}, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "manage.py", "rqworker", "runs", "--worker-class", kind]
+    environ = os.environ | {"DATABASE_URL": url} | environment
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:

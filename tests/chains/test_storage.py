@@ -12,7 +12,8 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.test import APIClient
 
-from chains.models import Result, Run
+from chains import files
+from chains.models import HeldFile, Result, Run
 from chains.services import start_run
 from registry.models import Server
 from tests.chains.conftest import plan, statuses, step
@@ -64,18 +65,55 @@ def test_a_large_result_lies_in_the_bucket_and_is_read_from_it(
     assert b"".join(api.get(f"/results/{kept.pk}/file")).decode() == LONG.upper()
 
 
-@pytest.mark.parametrize("kind", ["bucket", "folder"])
-def test_without_storage_the_step_fails_and_says_so(
-    alice: User, text: Server, worker: WorkerByHand, settings: Any, tmp_path: Path, kind: str
-) -> None:
+def away(tmp_path: Path, kind: str) -> dict[str, Any]:
+    """A storage that does not answer."""
+    if kind == "bucket":
+        return bucket("http://127.0.0.1:9")
     (tmp_path / "file").touch()
     location = {"location": tmp_path / "file" / "no folder", "base_url": None}
-    folder = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": location}
-    away = bucket("http://127.0.0.1:9") if kind == "bucket" else folder
-    settings.STORAGES = settings.STORAGES | {"default": away}
+    return {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": location}
+
+
+@pytest.mark.parametrize("kind", ["bucket", "folder"])
+def test_nothing_is_lost_while_the_storage_is_away(
+    api: APIClient, alice: User, text: Server, worker: WorkerByHand, settings: Any, s3: str, tmp_path: Path, kind: str
+) -> None:
+    settings.STORAGES = settings.STORAGES | {"default": away(tmp_path, kind)}
+    second = step("s2", "text.count_words", text={"$ref": "s1#/text"})
+    run = start_run(user=alice, plan=plan(step("s1", "text.upper", text=LONG), second))
+    worker.run("runs")
+    assert statuses(run) == {"s1": "succeeded", "s2": "succeeded"}
+    kept = Result.objects.get(kind=Result.Kind.FILE)
+    assert b"".join(api.get(f"/results/{kept.pk}/file")).decode() == LONG.upper()
+    assert files.move_held() == 0
+    settings.STORAGES = settings.STORAGES | {"default": bucket(s3)}
+    assert files.move_held() == 1
+    assert not HeldFile.objects.exists()
+    kept.refresh_from_db()
+    stored = boto3.client("s3", endpoint_url=s3, **KEYS).get_object(Bucket="results", Key=kept.file.name)
+    assert stored["Body"].read().decode() == LONG.upper()
+
+
+def test_more_than_can_be_held_fails_the_step_and_says_so(
+    alice: User, text: Server, worker: WorkerByHand, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_ALL_HELD_BYTES", 1_000)
+    settings.STORAGES = settings.STORAGES | {"default": away(tmp_path, "folder")}
     run = start_run(user=alice, plan=plan(step("s0", "text.upper", text="a"), step("s1", "text.upper", text=LONG)))
     worker.run("runs")
     assert statuses(run) == {"s0": "succeeded", "s1": "failed"}
     assert (run.status, run.error and run.error["code"]) == (Run.Status.FAILED, "storage_down")
     kept = run.current_steps()[1].result
     assert kept and kept["text"].startswith("WORD WORD")
+
+
+def test_a_file_in_a_storage_that_is_away_is_asked_for_again_later(
+    api: APIClient, alice: User, text: Server, worker: WorkerByHand, settings: Any, s3: str
+) -> None:
+    settings.STORAGES = settings.STORAGES | {"default": bucket(s3)}
+    start_run(user=alice, plan=plan(step("s1", "text.upper", text=LONG)))
+    worker.run("runs")
+    settings.STORAGES = settings.STORAGES | {"default": bucket("http://127.0.0.1:9")}
+    kept = Result.objects.get(kind=Result.Kind.FILE, step="s1")
+    answer = api.get(f"/results/{kept.pk}/file")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "storage_down")
