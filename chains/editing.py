@@ -4,6 +4,7 @@ A plan here is JSON that may be wrong in any way: what cannot be understood is l
 """
 
 import copy
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -77,6 +78,24 @@ def _redirected(value: Any, old: str, new: str) -> Any:
     return value
 
 
+def swap_tool(data: PlanData, index: int, tool: str) -> PlanData:
+    """The same step by another tool of its server, with the arguments it had."""
+    steps = steps_of(data)
+    if 0 <= index < len(steps) and tool:
+        steps[index] = steps[index] | {"tool": tool}
+    return data | {"steps": steps}
+
+
+def carry_argument(data: PlanData, index: int, old: str, new: str) -> PlanData:
+    """What was given as one argument, given as another."""
+    steps = steps_of(data)
+    arguments = object_of(steps[index], "arguments") if 0 <= index < len(steps) else {}
+    if old in arguments and new not in arguments:
+        carried = {new if name == old else name: value for name, value in arguments.items()}
+        steps[index] = steps[index] | {"arguments": carried}
+    return data | {"steps": steps}
+
+
 def add_input(data: PlanData) -> PlanData:
     schema = object_of(data, "inputs")
     properties = object_of(schema, "properties")
@@ -95,14 +114,29 @@ def _free(word: str, taken: Mapping[str, Any]) -> str:
 
 
 def done(data: PlanData, deed: str) -> PlanData:
-    """The plan after what a button says: `up:1`, `remove:0`, `add:server/tool`, `add-input`."""
+    """The plan after what a button says: `up:1`, `remove:0`, `add:server/tool`, `swap:0/tool`,
+    `carry:0/["old argument", "new argument"]`, `add-input`."""
     verb, _, target = deed.partition(":")
     plan = copy.deepcopy(data)
-    if verb == "add" and "/" in target:
-        return add_step(plan, *target.split("/", 1))
+    place, slash, name = target.partition("/")
+    if verb == "add" and slash:
+        return add_step(plan, place, name)
+    if verb == "swap" and place.isdecimal():
+        return swap_tool(plan, int(place), name)
+    if verb == "carry" and place.isdecimal():
+        return carry_argument(plan, int(place), *_two_names(name))
     if verb in BY_INDEX and target.isdecimal():
         return BY_INDEX[verb](plan, int(target))
     return PLAIN[verb](plan) if verb in PLAIN else plan
+
+
+def _two_names(text: str) -> tuple[str, str]:
+    try:
+        names = json.loads(text)
+    except (ValueError, RecursionError):
+        names = None
+    is_pair = isinstance(names, list) and len(names) == 2 and all(isinstance(name, str) for name in names)
+    return (names[0], names[1]) if is_pair else ("", "")
 
 
 BY_INDEX: dict[str, Callable[[PlanData, int], PlanData]] = {

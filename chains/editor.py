@@ -4,6 +4,7 @@ A form carries the plan twice: as the text a person may change (`plan`), and as 
 differ the text was changed and is read; else the fields of the cards are. A text that is no JSON stays as typed.
 """
 
+import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +18,24 @@ from chains.drawing import Drawing, drawing_of_plan
 from chains.editing import EMPTY, PlanData, dependants, done, input_properties, names_of, object_of, steps_of
 from chains.editor_fields import ABSENT, INPUT, STEP, Choice, Group, ValueField, value_field
 from chains.editor_reading import Reading, like, parameters, toolbox_of
-from chains.plan import Problem, Toolbox, check, errors, pointer_to, pointers_seen
+from chains.plan import Problem, Step, Toolbox, check, errors, pointer_to, pointers_seen
 from registry.models import Policy
 from registry.schema_forms import JsonField
 
 MAX_POINTERS = 30
+MAX_INSTEAD = 3  # tools offered in the place of one that is gone
+MAX_CARRIES = 4
 POLICIES = [("", "as its tool says"), (Policy.AUTO, "never ask"), (Policy.ASK, "always ask")]
 TYPES = ("string", "integer", "number", "boolean", "array", "object")
+
+
+@dataclass(frozen=True, slots=True)
+class Carry:
+    """An argument the tool does not know any more, and one it wants now: what was given may be meant for it."""
+
+    old: str
+    new: str
+    value: str  # of the button
 
 
 @dataclass(slots=True)
@@ -39,6 +51,8 @@ class StepCard:
     timeout_s: Any
     retries: Any
     problems: list[Problem]
+    instead: list[str] = field(default_factory=list)  # tools like the one that is not there
+    carries: list[Carry] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -118,7 +132,24 @@ class Editor:
             timeout_s=step.get("timeout_s", ""),
             retries=step.get("retries", ""),
             problems=self._problems_at(index),
+            instead=self._instead(like(step, index)),
+            carries=list(self._carries(index, step)),
         )
+
+    def _instead(self, step: Step) -> list[str]:
+        server = self.toolbox.servers.get(step.server)
+        if server is None or self.toolbox.tool(step):
+            return []
+        return difflib.get_close_matches(step.tool, self.toolbox.names(server), MAX_INSTEAD, cutoff=0.5)
+
+    def _carries(self, index: int, step: Mapping[str, Any]) -> Iterator[Carry]:
+        tool = self.toolbox.tool(like(step, index))
+        declared = object_of(tool.input_schema, "properties") if tool and isinstance(tool.input_schema, dict) else {}
+        given = object_of(step, "arguments")
+        wanted = [name for name, _, required in parameters(self.toolbox, step, index) if required and name not in given]
+        unknown = [name for name in given if declared and name not in declared]
+        for old, new in [(old, new) for old in unknown for new in wanted][:MAX_CARRIES]:
+            yield Carry(old, new, f"carry:{index}/{json.dumps([old, new])}")
 
     def _arguments(self, index: int, step: Mapping[str, Any]) -> Iterator[ValueField]:
         given = step.get("arguments") if isinstance(step.get("arguments"), dict) else {}
@@ -175,9 +206,24 @@ class Editor:
         ]
 
     @property
+    def verdict(self) -> str:
+        """In a few words: can it run?"""
+        wrong = len(errors(self.problems))
+        if not self.steps:
+            return "No steps yet"
+        if wrong:
+            return "1 problem keeps it from running" if wrong == 1 else f"{wrong} problems keep it from running"
+        return "It can run, with a doubt" if self.problems else "It can run"
+
+    @property
+    def is_ready(self) -> bool:
+        return bool(self.steps) and not errors(self.problems) and not self.text_error
+
+    @property
     def slots(self) -> str:
         """Where problems stand, for a change that leaves the fields alone."""
-        return ",".join(["#drawn", "#other-problems", "#plan-json", *(f"#said-{card.index}" for card in self.cards)])
+        fixed = ["#drawn", "#other-problems", "#plan-json", "#verdict"]
+        return ",".join([*fixed, *(f"#said-{card.index}" for card in self.cards)])
 
 
 def ordered(data: PlanData) -> PlanData:

@@ -12,6 +12,7 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from chains import services
 from chains.changes import changes_of, explained
+from chains.differences import differences
 from chains.editing import EMPTY
 from chains.editor import POLICIES, TYPES, Editor, edited
 from chains.forms import TemplateForm
@@ -46,25 +47,39 @@ def editing(request: PageRequest, template: Template | None) -> HttpResponse:
         editor = Editor(template.plan if template else EMPTY, request.user)
         return editor_page(request, template, editor, TemplateForm(instance=template))
     editor, form = edited(request.POST, request.user), TemplateForm(request.POST)
-    if request.POST.get("do") == "save" and form.is_valid() and not editor.unread and not editor.text_error:
+    if wants_save(request) and form.is_valid() and not editor.unread and not editor.text_error:
         try:
             saved = save(request, template, editor, form)
         except PlanError:
             return editor_page(request, template, editor, form)  # which shows its problems
+        except services.Conflict:
+            return editor_page(request, template, editor, form, is_overtaken=True)
         messages.success(request, f"Saved as version {saved.version}.")
         there = reverse("template", args=[saved.pk])
         return HttpResponseClientRedirect(there) if request.htmx else redirect(there)
     return editor_page(request, template, editor, form)
 
 
+def wants_save(request: PageRequest) -> bool:
+    """`overwrite:3` saves over version 3, which the person was told about."""
+    return request.POST.get("do", "").partition(":")[0] in ("save", "overwrite")
+
+
 def save(request: PageRequest, template: Template | None, editor: Editor, form: TemplateForm) -> Template:
     if template is None:
         return services.save_template(user=request.user, plan=editor.data, **form.cleaned_data)
-    return services.update_template(template=template, plan=editor.data, **form.cleaned_data)
+    base = request.POST["do"].partition(":")[2] or request.POST.get("base", "")
+    version = int(base) if base.isdecimal() and len(base) < 9 else None
+    return services.update_template(template=template, plan=editor.data, version=version, **form.cleaned_data)
 
 
-def editor_page(request: PageRequest, template: Template | None, editor: Editor, form: TemplateForm) -> HttpResponse:
+def editor_page(
+    request: PageRequest, template: Template | None, editor: Editor, form: TemplateForm, *, is_overtaken: bool = False
+) -> HttpResponse:
+    """`is_overtaken`: another version was saved since this one was opened; it is shown, nothing is lost."""
     q = request.POST.get("q", "")
+    if is_overtaken and template:
+        template.refresh_from_db()
     context = {
         "template": template,
         "editor": editor,
@@ -76,7 +91,9 @@ def editor_page(request: PageRequest, template: Template | None, editor: Editor,
         "q": q,
         "found": found_tools(request, q) if q else None,
         "action": request.path,
-        "wants_save": request.POST.get("do") == "save",
+        "wants_save": wants_save(request),
+        "base": request.POST.get("base") or (template.version if template else ""),
+        "overtaking": differences(template.plan, editor.data) if is_overtaken and template else None,
     }
     name = "chains/editor.html#editor" if request.htmx else "chains/editor.html"
     return render(request, name, context)

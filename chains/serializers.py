@@ -208,6 +208,12 @@ class TemplatePatch(serializers.Serializer[Any]):
     name = serializers.CharField(required=False, max_length=200)
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
+    version = serializers.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="the one the plan was made from: 409 if it is not the newest",
+    )
 
 
 def exactly_one(attrs: dict[str, Any], first: str, second: str) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def approve(
         if not rows:
             message = "What waits has changed since you looked at it; look at the arguments again, then approve."
             raise Conflict("approval_changed", message)
-        if arguments is not None:
+        if arguments is not None and any(row.arguments != arguments for row in rows):
             _edit(run, rows, arguments)
         rows = _approve_ahead(run, _waiting(run, None)) if plan else rows[:1]
         for row in rows:
@@ -350,14 +350,23 @@ def save_template(
 
 
 def update_template(
-    *, template: Template, name: str | None = None, description: str | None = None, plan: Any = None
+    *,
+    template: Template,
+    name: str | None = None,
+    description: str | None = None,
+    plan: Any = None,
+    version: int | None = None,
 ) -> Template:
     """Change what is given. A plan is validated and accepts its tools as they are now; where it differs from the one
-    that is there, that one is kept as a former version. Raises PlanError."""
+    that is there, that one is kept as a former version. `version`: the one a new plan was made from; where there is
+    another by now that is Conflict("template_changed"). Raises PlanError."""
     checked = None if plan is None else checked_plan(plan, user=template.owner)
     with transaction.atomic():
         template = Template.objects.select_for_update().get(pk=template.pk)
         if checked is not None:
+            if version not in (None, template.version) and checked.data != template.plan:
+                message = f"Version {template.version} was saved since version {version} was read; look at it first."
+                raise Conflict("template_changed", message)
             _give_plan(template, checked)
         template.name = template.name if name is None else name
         template.description = template.description if description is None else description

@@ -10,6 +10,7 @@ const WORDS = {
 
 export function wirePage() {
   document.addEventListener("keydown", shortcuts);
+  document.addEventListener("keydown", pressByKey);
   document.addEventListener("click", copy);
   document.addEventListener("click", confirmFirst, true);
   document.addEventListener("submit", busy);
@@ -53,6 +54,14 @@ function leaveWhenSignedOut(event) {
   if (!new URL(event.detail.xhr.responseURL || location.href).pathname.startsWith("/accounts/login")) return;
   event.detail.shouldSwap = false;
   location.reload();
+}
+
+// In a form with such a button Ctrl-Enter presses it, once what was typed is taken in.
+function pressByKey(event) {
+  const button = event.target.form?.querySelector("[data-ctrl-enter]");
+  if (!button || event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+  event.preventDefault();
+  button.click();
 }
 
 function shortcuts(event) {

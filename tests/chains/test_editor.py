@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from rest_framework.test import APIClient
 
 from chains.editing import dependants, done, rename_step
 from chains.models import Run, Template, ToolRun
-from chains.services import save_template
+from chains.services import save_template, update_template
 from registry.models import Server, Tool
 from registry.services import authorise
 from tests.chains.conftest import plan, step
@@ -253,3 +254,88 @@ def test_the_largest_plan_fits_in_one_form(edit: Callable[..., str]) -> None:
     data = plan(*[step(f"s{number}", "toy.say", words="a") for number in range(50)])
     typed = {f"a{step}-{place}-{part}": "" for step in range(50) for place in range(15) for part in ("kind", "value")}
     assert len(shown(edit(data, **typed))["steps"]) == 50
+
+
+# Saving over what somebody else saved, and tools that are not what they were
+
+
+def overtaken(web: Client, alice: User, **form: str) -> tuple[Template, Any]:
+    """A template opened at version 1, of which another version was saved before this one is."""
+    template = save_template(user=alice, name="Ours", plan=plan(step("s1", "toy.hear")))
+    update_template(template=template, plan=plan(step("s1", "toy.say", words="theirs")))
+    mine = json.dumps(plan(step("s1", "toy.say", words="mine")))
+    form = {"name": "Ours", "base": "1", "shown": mine, "plan": mine, "do": "save"} | form
+    answer = web.post(f"/templates/{template.pk}/edit", form)
+    template.refresh_from_db()
+    return template, answer
+
+
+def test_saving_over_a_newer_version_warns_shows_both_and_keeps_what_was_typed(
+    web: Client, alice: User, toy: Server
+) -> None:
+    template, answer = overtaken(web, alice)
+    page = answer.content.decode()
+    assert (template.version, template.plan["steps"][0]["arguments"]) == (2, {"words": "theirs"})
+    assert "Version 2 was saved while you edited version 1" in page
+    assert "&quot;theirs&quot;" in page[page.index("From version 2 to yours") :]
+    assert shown(page)["steps"][0]["arguments"] == {"words": "mine"}
+
+
+def test_a_person_who_was_told_saves_over_it_and_the_other_version_stays(web: Client, alice: User, toy: Server) -> None:
+    template, answer = overtaken(web, alice, do="overwrite:2")
+    assert answer.status_code == 302
+    assert (template.version, template.plan["steps"][0]["arguments"]) == (3, {"words": "mine"})
+    assert template.former.get(version=2).plan["steps"][0]["arguments"] == {"words": "theirs"}
+    assert "was saved while" in overtaken(web, alice, do="overwrite:1")[1].content.decode()
+
+
+def test_saving_what_is_there_already_is_no_conflict(web: Client, alice: User, toy: Server) -> None:
+    theirs = json.dumps(plan(step("s1", "toy.say", words="theirs")))
+    template, answer = overtaken(web, alice, shown=theirs, plan=theirs)
+    assert (answer.status_code, template.version) == (302, 2)
+
+
+def test_the_api_refuses_a_plan_made_from_another_version(api: APIClient, alice: User, toy: Server) -> None:
+    template = save_template(user=alice, name="Ours", plan=plan(step("s1", "toy.hear")))
+    there, changed = f"/chain/templates/{template.pk}", plan(step("s1", "toy.say", words="a"))
+    assert api.patch(there, {"plan": changed, "version": 1}).json()["version"] == 2
+    late = api.patch(there, {"plan": plan(step("s1", "toy.hear")), "version": 1})
+    assert (late.status_code, late.json()["error"]["code"]) == (409, "template_changed")
+
+
+def test_in_the_place_of_a_tool_that_is_gone_one_like_it_is_offered(edit: Callable[..., str], toy: Server) -> None:
+    data = plan(step("s1", "toy.says", words="a"))
+    assert 'value="swap:0/say"' in edit(data)
+    changed = shown(edit(data, "swap:0/say"))
+    assert changed["steps"] == [{"id": "s1", "server": "toy", "tool": "say", "arguments": {"words": "a"}}]
+    assert "It can run" in edit(changed)
+
+
+def test_what_was_given_as_an_argument_that_is_gone_is_carried_to_the_one_that_is_wanted(
+    edit: Callable[..., str], toy: Server
+) -> None:
+    toy.tools.filter(name="say").update(input_schema=SAY | {"additionalProperties": False})
+    data = plan(step("s1", "toy.say", text="hello", times=2))
+    page = edit(data)
+    button = re.search(r'value="(carry:0/[^"]*)">Give it as words', page)
+    assert button
+    typed = {"a0-0-kind": "value", "a0-0-value": ""} | fields(0, "s1", a0_2_kind="value", a0_2_value="2")
+    typed |= {"a0-3-kind": "value", "a0-3-value": "hello"}
+    assert shown(edit(data, html.unescape(button[1]), **typed))["steps"][0]["arguments"]["words"] == "hello"
+
+
+@pytest.mark.parametrize(
+    "deed", ["swap:9/say", "swap:0/", "carry:0/[]", "carry:0/{", 'carry:7/["a","b"]', "carry:0/[1,2]"]
+)
+def test_a_deed_that_makes_no_sense_changes_nothing(deed: str) -> None:
+    data = plan(step("s1", "toy.say", words="a"))
+    assert done(data, deed) == data
+
+
+def test_the_editor_says_in_a_word_whether_the_plan_can_run(edit: Callable[..., str]) -> None:
+    for data, verdict in (
+        (plan(), "No steps yet"),
+        (plan(step("s1", "toy.say")), "1 problem keeps it from running"),
+        (plan(step("s1", "toy.say", words="a")), "It can run"),
+    ):
+        assert f'id="verdict" aria-live="polite">{verdict}<' in edit(data)
