@@ -15,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chains import artifacts, files, services
+from chains import files, services
 from chains.history import SORTS, listed
 from chains.models import Result, Run, RunEvent, Template, ToolRun
 from chains.plan import PlanError, check, errors
+from chains.recall import search_results
 from chains.serializers import (
     ApproveInput,
     EventSerializer,
@@ -233,17 +234,21 @@ class TemplateDetail(APIView):
 
 
 class ResultList(generics.ListAPIView[Result]):
-    """Summaries, outputs and files that stay; `q` looks for words in titles and summaries."""
+    """Summaries, outputs and files that stay; `q` looks for words and meaning, the best first, in one page."""
 
     serializer_class = ResultSerializer
+    queryset = Result.objects.all()
 
     @extend_schema(parameters=[OpenApiParameter("q", str)])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return super().get(request, *args, **kwargs)
+        q = request.query_params.get("q", "").strip()
+        if not q:
+            return super().get(request, *args, **kwargs)
+        found = [hit.result for hit in search_results(q, results=self.get_queryset())]
+        return Response({"results": ResultSerializer(found, many=True).data, "next": None, "count": len(found)})
 
     def get_queryset(self) -> QuerySet[Result]:
-        q = self.request.query_params.get("q", "").replace("\x00", "")
-        return artifacts.found(Result.objects.owned_by(self.request.user).defer("embedding"), q)
+        return Result.objects.owned_by(self.request.user).defer("embedding")
 
 
 class ResultFile(APIView):

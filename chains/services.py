@@ -150,7 +150,8 @@ def _plan_ready(plan: Plan) -> dict[str, Any]:
 
 
 def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
-    """Give a planned run its plan: the lease is given back and the first step's job queued.
+    """Give a planned run its plan, or one that goes on from it: the lease is given back and the first step's job
+    queued. Steps that the run has tried, by their ids, are not begun anew.
 
     Raises PlanError (nothing has changed then) or LostLease.
     """
@@ -160,7 +161,8 @@ def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
         if not held.update(plan=plan, status=Run.Status.RUNNING, lease_expires_at=None):
             raise LostLease(f"run {run.pk}, token {lease_token}")
         run.refresh_from_db()
-        _add_steps(run, checked)
+        tried = {row.step for row in run.current_steps()}
+        _add_steps(run, checked, {step.id for step in checked.steps} - tried)
         publish(run.pk, [(PLAN_READY, _plan_ready(checked))], lease_token=lease_token)
         dispatch(run)
 

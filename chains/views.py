@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
@@ -17,7 +18,8 @@ from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
 from chains.models import Result, Run, Schedule, Template
 from chains.plan import PlanError, Problem
-from registry.pages import PageRequest, paginate, says_errors, triggered
+from chains.recall import search_results
+from registry.pages import Page, PageRequest, paginate, says_errors, triggered
 
 RUNS_SHOWN = 5
 REFUSALS = (PlanError, services.InputError, services.Conflict)
@@ -233,4 +235,10 @@ def template_delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 def results(request: PageRequest) -> HttpResponse:
     q = request.GET.get("q", "").replace("\x00", "").strip()
     own = Result.objects.owned_by(request.user).defer("embedding").select_related("run")
-    return render(request, "chains/results.html", {"page": paginate(request, artifacts.found(own, q)), "q": q})
+    return render(request, "chains/results.html", {"page": _found(own, q) if q else paginate(request, own), "q": q})
+
+
+def _found(own: QuerySet[Result], q: str) -> Page:
+    """The best first, in one page."""
+    found = [hit.result for hit in search_results(q, results=own)]
+    return Page(found, None, len(found))

@@ -12,11 +12,12 @@ from chains.journal import CancelRequested
 from chat import services
 from chat.background import items_of
 from chat.driving import Driver
-from chat.llm import OFFLINE, ChatModel, ModelError, Usage
+from chat.llm import OFFLINE, ModelError
+from chat.metering import BudgetSpent, Meter, MeteredModel
 from chat.models import Message
 from registry.embeddings import storable
 
-Items = Generator[tuple[str, Usage] | None]
+Items = Generator[str | None]
 FLUSH_S = 0.05  # at most twenty pieces a second
 MODEL_ATTEMPTS = 2
 CHUNK_CHARACTERS = 400  # of a text that is there at once
@@ -36,16 +37,15 @@ class Writer:
 
     driver: Driver
     answer: Message
+    meter: Meter
     told: list[str] = field(default_factory=list)
     waiting: str = ""
-    usage: Usage = field(default_factory=Usage)
     told_at: float = 0.0
 
-    def take(self, item: tuple[str, Usage] | None) -> None:
+    def take(self, item: str | None) -> None:
         """The next piece, or nothing but a moment's time."""
         if item is not None:
-            self.waiting += storable(item[0])
-            self.usage += item[1]
+            self.waiting += storable(item)
         if self.waiting and time.monotonic() - self.told_at >= FLUSH_S:
             self.tell()
 
@@ -62,48 +62,64 @@ class Writer:
             answer=self.answer,
             content="".join(self.told),
             status=status,
-            usage=self.usage,
+            spent=self.meter.take(),
             lease_token=self.driver.token,
         )
 
 
 def write_answer(
-    speech: Speech, *, driver: Driver, question: Message, model: ChatModel | None, note: str, status: str
+    speech: Speech, *, driver: Driver, question: Message, model: MeteredModel | None, note: str, status: str
 ) -> None:
     """Stream the speech into the run's answer, which ends with this status.
 
-    A model that breaks off is asked once more, from the beginning; then the plain text takes its place and the note
-    says why. Raises LostLease, and CancelRequested after keeping what had come.
+    A model that breaks off is asked once more, from the beginning, then the one that takes over; then the plain text
+    takes its place, and the note says why. Raises LostLease, and CancelRequested after keeping what had come.
     """
-    write = partial(_write, driver=driver, question=question, status=status)
+    meter = model.meter if model else Meter()
+    write = partial(_write, driver=driver, question=question, status=status, meter=meter)
     if model is not None and speech.messages:
-        error = _by_model(model, speech, partial(write, provider=model.provider, model=model.name, note=note))
+        error = _by_model(model, speech, note, write)
         if error is None:
             return
-        note = f"The model {model.name} {error.message}; this is put together without it."
+        told = f"The model {model.name} {error.message}; this is put together without it."
+        note = " ".join(dict.fromkeys([*model.notes, told]))
     write(_pieces(speech.plain), provider=OFFLINE, model="", note=note)
 
 
-def _by_model(model: ChatModel, speech: Speech, write: Callable[[Items], None]) -> ModelError | None:
-    """Why the model gave no whole answer; None when it did."""
-    for attempt in range(1, MODEL_ATTEMPTS + 1):
+def _by_model(model: MeteredModel, speech: Speech, note: str, write: Callable[..., None]) -> ModelError | None:
+    """Why no model gave a whole answer; None when one did."""
+    attempt = 1
+    while True:
+        told = " ".join(dict.fromkeys([part for part in (note, *model.notes) if part]))
+        items = items_of(partial(model.stream, speech.messages), every_s=FLUSH_S)
         try:
-            write(items_of(partial(model.stream, speech.messages), every_s=FLUSH_S))
+            write(items, provider=model.provider, model=model.name, note=told)
         except ModelError as error:
-            if not error.retryable or attempt == MODEL_ATTEMPTS:
+            if not isinstance(error, BudgetSpent) and error.retryable and attempt < MODEL_ATTEMPTS:
+                attempt += 1
+            elif model.fall_back(error):
+                attempt = 1
+            else:
                 return error
         else:
             return None
-    return None
 
 
 def _write(
-    items: Items, *, driver: Driver, question: Message, status: str, provider: str, model: str, note: str
+    items: Items,
+    *,
+    driver: Driver,
+    question: Message,
+    meter: Meter,
+    status: str,
+    provider: str,
+    model: str,
+    note: str,
 ) -> None:
     answer = services.start_answer(
         run=driver.run, question=question, provider=provider, model=model, note=note, lease_token=driver.token
     )
-    writer = Writer(driver, answer)
+    writer = Writer(driver, answer, meter)
     try:
         with closing(items):
             for item in items:
@@ -117,4 +133,4 @@ def _write(
 
 def _pieces(text: str) -> Items:
     for start in range(0, len(text), CHUNK_CHARACTERS):
-        yield text[start : start + CHUNK_CHARACTERS], Usage()
+        yield text[start : start + CHUNK_CHARACTERS]

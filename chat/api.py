@@ -9,12 +9,16 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
+from rest_framework.views import APIView
 
+from chains.api import answered, own, validated
+from chains.models import Run
 from chat import services
-from chat.models import Conversation
+from chat.models import Conversation, Message
 from chat.serializers import (
     ConversationDetailSerializer,
     ConversationSerializer,
+    InputsSerializer,
     SendSerializer,
     SentSerializer,
 )
@@ -55,21 +59,41 @@ class ChatView(generics.ListAPIView[Conversation]):
             user_msg=said["user_msg"],
             conversation=own_conversation(request, conversation_id) if conversation_id else None,
             approval=said.get("approval", ""),
+            provider=said.get("provider", ""),
         )
-        sent = {
-            "conversation_id": conversation.pk,
-            "message_id": message.pk,
-            "run_id": run.pk,
-            "stream_url": f"/chat/{run.pk}/stream",
-        }
-        return Response(SentSerializer(sent).data, status=status.HTTP_202_ACCEPTED)
+        return _accepted(conversation.pk, message.pk, run)
 
 
-class ConversationView(generics.RetrieveDestroyAPIView[Conversation]):
-    """One conversation with its messages and runs. Deleting it deletes its runs."""
+def _accepted(conversation_id: Any, message_id: Any, run: Run) -> Response:
+    sent = {
+        "conversation_id": conversation_id,
+        "message_id": message_id,
+        "run_id": run.pk,
+        "stream_url": f"/chat/{run.pk}/stream",
+    }
+    return Response(SentSerializer(sent).data, status=status.HTTP_202_ACCEPTED)
 
-    serializer_class = ConversationDetailSerializer
+
+class InputsView(APIView):
+    @extend_schema(request=InputsSerializer, responses={202: SentSerializer})
+    def post(self, request: Request, run_id: UUID) -> Response:
+        """Give a run what its form asks for; the turn goes on, on the same stream."""
+        run = own(Run.objects.owned_by(request.user), pk=run_id)
+        fields = validated(InputsSerializer(data=request.data))
+        run = answered(services.provide_inputs, run=run, **fields)
+        question = run.messages.get(role=Message.Role.USER)
+        return _accepted(run.conversation_id, question.pk, run)
+
+
+class ConversationView(generics.RetrieveUpdateDestroyAPIView[Conversation]):
+    """One conversation with its messages and runs. PATCH takes `title`, `pinned`, `provider`. Deleting it deletes its
+    runs."""
+
+    http_method_names = ["get", "patch", "delete", "head", "options"]
     queryset = Conversation.objects.all()
+
+    def get_serializer_class(self) -> Any:
+        return ConversationSerializer if self.request.method == "PATCH" else ConversationDetailSerializer
 
     def get_object(self) -> Conversation:
         return own_conversation(self.request, self.kwargs["conversation_id"])

@@ -23,3 +23,9 @@ def register() -> None:
 
 def has_unfinished_steps(run: Run) -> bool:
     return any(step.status not in ToolRun.FINISHED or step.status in ToolRun.ASKING for step in run.current_steps())
+
+
+def steps_of_plan(run: Run) -> list[ToolRun]:
+    """The steps of the run's plan as it is now: what a revision dropped is not among them."""
+    planned = {step["id"] for step in (run.plan or {}).get("steps", [])}
+    return [step for step in run.current_steps() if step.step in planned]

@@ -7,20 +7,23 @@ from functools import partial
 
 from django.conf import settings
 
+from chains import recall
 from chains.dispatch import dispatch
 from chains.leases import release
 from chains.models import Run, ToolRun
 from chains.plan import PlanError
 from chains.services import finish_run, set_plan
-from chat import llm, planner, services
+from chat import budgets, llm, memory, planner, pruning, services
 from chat.answers import Speech, write_answer
-from chat.dispatching import has_unfinished_steps
+from chat.dispatching import has_unfinished_steps, steps_of_plan
+from chat.drafts import questions_of
 from chat.driving import Driver, drive, mark_planning
-from chat.llm import ChatModel
-from chat.memory import Turn, recent_turns
+from chat.llm import ModelError
+from chat.memory import Recalled
+from chat.metering import MeteredModel, Spent
 from chat.models import Message
 from chat.offline import answers as plain
-from chat.planner import Planning, prompts
+from chat.planner import Planning, SoFar, observing, prompts
 
 
 def plan_turn(run_id: str) -> None:
@@ -31,12 +34,18 @@ def answer_turn(run_id: str) -> None:
     drive(run_id, _answer)
 
 
+def tidy_conversations() -> int:
+    """Summarise what is long ago and remove what is too old; how many messages were removed."""
+    return pruning.tidy()
+
+
+def embed_results() -> int:
+    """Give results what they are found by."""
+    return recall.embed_results()
+
+
 def _question(run: Run) -> Message:
-    return Message.objects.get(run=run, role=Message.Role.USER)
-
-
-def _history(question: Message) -> list[Turn]:
-    return recent_turns(conversation_id=question.conversation_id, before=question)
+    return Message.objects.select_related("conversation").get(run=run, role=Message.Role.USER)
 
 
 def _hand_on(driver: Driver) -> None:
@@ -45,31 +54,53 @@ def _hand_on(driver: Driver) -> None:
     dispatch(driver.run)
 
 
+def _model(question: Message) -> MeteredModel | None:
+    """The conversation's model, within what is left of the message's budget."""
+    return budgets.metered(llm.models_of(question.conversation.provider), question)
+
+
 def _plan(driver: Driver) -> None:
     if driver.run.plan is not None:
         return _hand_on(driver)
     mark_planning(driver)
     question = _question(driver.run)
+    model = _model(question)
     planning = planner.plan(
         question.content,
         user=driver.run.owner,
-        history=partial(_history, question),
-        model=llm.chat_model(),
+        recall=partial(_recalled, question, model),
+        model=model,
         while_waiting=driver.beat,
     )
-    services.record_planning(question=question, planning=planning)
+    services.record_planning(question=question, planning=planning, spent=model.meter.take() if model else Spent())
     if planning.problems:
         return _refuse(driver, question, planning, planning.problems)
-    if planning.draft.steps and not planning.draft.missing:
+    if planning.draft.is_runnable:
         return _run_steps(driver, question, planning)
-    return _speak(driver, question, planning)
+    return _speak(driver, question, planning, model)
+
+
+def _recalled(question: Message, model: MeteredModel | None) -> Recalled:
+    return memory.recall(question, context_tokens=model.context_tokens) if model else memory.recall(question)
 
 
 def _run_steps(driver: Driver, question: Message, planning: Planning) -> None:
+    plan = planning.draft.as_plan()
+    if services.lacking_inputs(driver.run, plan):
+        return _ask(driver, question, planning)
     try:
-        set_plan(run=driver.run, plan=planning.draft.as_plan(), lease_token=driver.token)
+        set_plan(run=driver.run, plan=plan, lease_token=driver.token)
     except PlanError as error:  # a tool was changed or withdrawn since the plan was checked
         _refuse(driver, question, planning, [problem.message for problem in error.problems])
+
+
+def _ask(driver: Driver, question: Message, planning: Planning) -> None:
+    """Say what is missing, in a text and as a form, and wait."""
+    plan = planning.draft.as_plan()
+    speech = Speech(_signed(plain.asking(list(questions_of(plan["inputs"]))), question))
+    asking = Message.Status.ASKING
+    write_answer(speech, driver=driver, question=question, model=None, note=planning.note, status=asking)
+    services.wait_for_inputs(run=driver.run, question=question, plan=plan, lease_token=driver.token)
 
 
 def _refuse(driver: Driver, question: Message, planning: Planning, problems: list[str]) -> None:
@@ -79,14 +110,13 @@ def _refuse(driver: Driver, question: Message, planning: Planning, problems: lis
     finish_run(run=driver.run, status=Run.Status.FAILED, error=error, lease_token=driver.token)
 
 
-def _speak(driver: Driver, question: Message, planning: Planning) -> None:
+def _speak(driver: Driver, question: Message, planning: Planning, model: MeteredModel | None) -> None:
     """Answer without running anything: ask for what is missing, or just talk."""
-    model = _model_after(planning.provider)
     write_answer(
         _words(question, planning),
         driver=driver,
         question=question,
-        model=model,
+        model=None if planning.provider == llm.OFFLINE else model,
         note=planning.note,
         status=Message.Status.DONE,
     )
@@ -94,12 +124,14 @@ def _speak(driver: Driver, question: Message, planning: Planning) -> None:
 
 
 def _words(question: Message, planning: Planning) -> Speech:
-    text, history = question.content, _history(question)
-    missing = planning.draft.missing
+    text, missing, recalled = question.content, planning.draft.missing, planning.recalled
     if missing:
-        return Speech(_signed(plain.asking(missing)), prompts.asking(text, missing, history))
-    own = plain.no_fit(planning.tools) if planning.tools else plain.no_tools()
-    return Speech(_signed(own), prompts.direct(text, history))
+        return Speech(_signed(plain.asking(missing), question), prompts.asking(text, missing, recalled))
+    if recalled.found:
+        own = plain.remembered(recalled.found)
+    else:
+        own = plain.no_fit(planning.tools) if planning.tools else plain.no_tools()
+    return Speech(_signed(own, question), prompts.direct(text, recalled))
 
 
 def _answer(driver: Driver) -> None:
@@ -108,38 +140,71 @@ def _answer(driver: Driver) -> None:
         return _hand_on(driver)
     question = _question(run)
     if not _is_answered(run):
-        _tell_results(driver, question)
-    _finish(driver, question)
+        model = None if (question.planning or {}).get("provider") == llm.OFFLINE else _model(question)
+        if model is not None and _planned_again(driver, question, model):
+            return None
+        _tell_results(driver, question, model)
+    return _finish(driver, question)
 
 
 def _is_answered(run: Run) -> bool:
     answers = Message.objects.filter(run=run, role=Message.Role.ASSISTANT, attempt=run.attempt)
-    return answers.exclude(status=Message.Status.STREAMING).exists()
+    return answers.exclude(status__in=[Message.Status.STREAMING, Message.Status.ASKING]).exists()
 
 
-def _tell_results(driver: Driver, question: Message) -> None:
-    steps = driver.run.current_steps()
-    provider = (question.planning or {}).get("provider", "")
-    note = (question.planning or {}).get("note", "")
-    speech = Speech(_signed(plain.of_steps(steps)), prompts.answering(question.content, steps, _history(question)))
+def _planned_again(driver: Driver, question: Message, model: MeteredModel) -> bool:
+    """Look at what came out: is there more to do, or another way?"""
+    run = driver.run
+    because = observing.reason_to_plan_again(steps_of_plan(run), question.planning or {})
+    if not because or run.plan is None:
+        return False
+    so_far = SoFar(run.plan, run.current_steps(), because, observing.tools_of(run))
+    try:
+        planning = planner.plan_again(
+            question.content,
+            so_far,
+            user=run.owner,
+            recall=partial(_recalled, question, model),
+            model=model,
+            while_waiting=driver.beat,
+        )
+    except ModelError:
+        return False  # what came out is told, by the plain text if need be
+    finally:
+        services.add_spent(message=question, spent=model.meter.take())
+    return observing.goes_on(planning, so_far) and _revised(driver, question, planning, because)
+
+
+def _revised(driver: Driver, question: Message, planning: Planning, because: str) -> bool:
+    try:
+        services.revise_plan(
+            run=driver.run, question=question, planning=planning, because=because, lease_token=driver.token
+        )
+    except PlanError:  # a tool was changed or withdrawn since: the results so far are the answer
+        question.refresh_from_db()
+        return False
+    return True
+
+
+def _tell_results(driver: Driver, question: Message, model: MeteredModel | None) -> None:
+    steps = steps_of_plan(driver.run)
+    planning = question.planning or {}
+    recalled = _recalled(question, model)
+    speech = Speech(_signed(plain.of_steps(steps), question), prompts.answering(question.content, steps, recalled))
     write_answer(
         speech,
         driver=driver,
         question=question,
-        model=_model_after(provider),
-        note=note,
+        model=model,
+        note=" ".join(filter(None, [planning.get("note", ""), *map(plain.revised, planning.get("revisions", []))])),
         status=Message.Status.DONE if _failure(steps) is None else Message.Status.FAILED,
     )
 
 
-def _model_after(provider: str) -> ChatModel | None:
-    """The model that answers; none where the offline planner had to plan: then none is there, or it was just down."""
-    return None if provider == llm.OFFLINE else llm.chat_model()
-
-
-def _signed(text: str) -> str:
+def _signed(text: str, question: Message) -> str:
     """Without a model connected every answer says so."""
-    return f"{text}\n\n{plain.CONNECT}" if settings.LLM_PROVIDER == llm.OFFLINE else text
+    provider = question.conversation.provider or settings.LLM_PROVIDER
+    return f"{text}\n\n{plain.CONNECT}" if provider == llm.OFFLINE else text
 
 
 def _failure(steps: list[ToolRun]) -> dict[str, str] | None:
@@ -153,5 +218,5 @@ def _failure(steps: list[ToolRun]) -> dict[str, str] | None:
 
 def _finish(driver: Driver, question: Message) -> None:
     services.finish_turn(
-        run=driver.run, question=question, error=_failure(driver.run.current_steps()), lease_token=driver.token
+        run=driver.run, question=question, error=_failure(steps_of_plan(driver.run)), lease_token=driver.token
     )

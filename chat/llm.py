@@ -5,10 +5,10 @@ and 5xx) and heed Retry-After.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import anthropic
 import httpx2
@@ -21,10 +21,14 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
-OFFLINE = "offline"
+from chat.providers import OFFLINE
+
+T = TypeVar("T")
 TIMEOUT_S = 240  # of silence; a small model on a busy processor reads a long prompt for minutes
 MAX_RETRIES = 2  # TIMEOUT_S times three stays below the job's own limit
 MAX_TOKENS = 8192  # of one reply
+UNKNOWN_CONTEXT_TOKENS = 8_000
+CONTEXT_TOKENS = {"gpt-4o": 128_000, "gpt-4.1": 1_000_000, "gpt-5": 400_000, "claude": 200_000}
 
 _SDK_ERRORS = (
     openai.OpenAIError,
@@ -79,6 +83,11 @@ class ChatModel:
     client: BaseChatModel
     takes_open_schemas: bool = True  # False: a schema that leaves something open is only described in the prompt
 
+    @property
+    def context_tokens(self) -> int:
+        """What it reads at most, with its reply."""
+        return settings.LLM_CONTEXT_TOKENS or known(CONTEXT_TOKENS, self.name) or UNKNOWN_CONTEXT_TOKENS
+
     def ask(self, messages: Sequence[BaseMessage], *, schema: dict[str, Any]) -> tuple[str, Usage]:
         """The reply's text, which the model was told to make JSON of this schema, and what it cost."""
         wanted = {"type": "json_schema", "json_schema": {"name": "plan", "strict": False, "schema": schema}}
@@ -121,11 +130,27 @@ def usage_of(message: BaseMessage) -> Usage:
     return Usage(counted["input_tokens"], counted["output_tokens"]) if counted else Usage()
 
 
+def known(table: Mapping[str, T], name: str) -> T | None:
+    """What a table says of a model: of its name, else of the longest name it goes on from ("gpt-4o-2024-08-06")."""
+    fitting = [key for key in table if name == key or name.startswith(f"{key}-")]
+    return table[max(fitting, key=len)] if fitting else None
+
+
 def _openai() -> ChatModel:
+    return _by_openai_protocol("openai", settings.OPENAI_MODEL, settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY)
+
+
+def _compatible() -> ChatModel:
+    return _by_openai_protocol(
+        "compatible", settings.COMPATIBLE_MODEL, settings.COMPATIBLE_BASE_URL, settings.COMPATIBLE_API_KEY
+    )
+
+
+def _by_openai_protocol(provider: str, model: str, base_url: str | None, api_key: str) -> ChatModel:
     client = ChatOpenAI(
-        model=settings.OPENAI_MODEL,
-        base_url=settings.OPENAI_BASE_URL,
-        api_key=SecretStr(settings.OPENAI_API_KEY or "none"),  # servers of one's own ask for none
+        model=model,
+        base_url=base_url,
+        api_key=SecretStr(api_key or "none"),  # servers of one's own ask for none
         timeout=TIMEOUT_S,
         max_retries=MAX_RETRIES,
         max_completion_tokens=MAX_TOKENS,
@@ -133,7 +158,7 @@ def _openai() -> ChatModel:
         stream_usage=True,
         use_responses_api=False,  # compatible servers speak chat completions
     )
-    return ChatModel("openai", settings.OPENAI_MODEL, client)
+    return ChatModel(provider, model, client)
 
 
 def _anthropic() -> ChatModel:
@@ -149,7 +174,7 @@ def _anthropic() -> ChatModel:
     return ChatModel("anthropic", settings.ANTHROPIC_MODEL, client, takes_open_schemas=False)
 
 
-PROVIDERS: dict[str, Callable[[], ChatModel]] = {"openai": _openai, "anthropic": _anthropic}
+PROVIDERS: dict[str, Callable[[], ChatModel]] = {"openai": _openai, "anthropic": _anthropic, "compatible": _compatible}
 
 
 def chat_model(provider: str | None = None) -> ChatModel | None:
@@ -158,8 +183,18 @@ def chat_model(provider: str | None = None) -> ChatModel | None:
     if name == OFFLINE:
         return None
     if name not in PROVIDERS:
-        raise ModelError(f"is not known: LLM_PROVIDER is {name!r}, not openai, anthropic or offline", retryable=False)
+        listed = ", ".join([*PROVIDERS, OFFLINE])
+        raise ModelError(f"is not known: the provider {name!r} is none of {listed}", retryable=False)
     return PROVIDERS[name]()
+
+
+def models_of(provider: str | None = None) -> list[ChatModel]:
+    """The model of this provider, then the one that takes over where it fails; none for the offline planner."""
+    first = chat_model(provider)
+    if first is None:
+        return []
+    second = chat_model(settings.LLM_FALLBACK) if settings.LLM_FALLBACK not in ("", first.provider) else None
+    return [first] if second is None else [first, second]
 
 
 @contextmanager

@@ -1,16 +1,24 @@
-"""What a model is told of a conversation: its newest turns word for word, as many as fit."""
+"""What a model is told of a conversation: the summary of what is long ago, what was found before, the last turns."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from chains.models import Run
-from chat.models import Message
+from chains.models import Result, Run
+from chains.recall import search_results
+from chat.models import Conversation, Message
+from registry import embeddings
 
-HISTORY_CHARACTERS = 12_000  # about 3,000 tokens
+CHARACTERS_PER_TOKEN = 4
+MEMORY_SHARE = 0.35  # of what the model reads; tools, the message and the reply need the rest
+MAX_MEMORY_TOKENS = 8_000  # more costs more than it tells
+SUMMARY_SHARE, RESULTS_SHARE = 0.2, 0.2  # of the memory, where there is a summary, where something was found
 HISTORY_MESSAGES = 40
 TURN_CHARACTERS = 4_000
+FOUND_RESULTS = 3
+UNKNOWN_MODEL_TOKENS = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +27,40 @@ class Turn:
     content: str
 
 
-def recent_turns(*, conversation_id: UUID, before: Message, budget: int = HISTORY_CHARACTERS) -> list[Turn]:
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """`summary`: of the messages before `turns`. `found`: own results of other runs that have to do with it."""
+
+    summary: str = ""
+    found: list[Result] = field(default_factory=list)
+    turns: list[Turn] = field(default_factory=list)
+
+
+def recall(question: Message, *, context_tokens: int = UNKNOWN_MODEL_TOKENS) -> Recalled:
+    """What a model that reads so many tokens is told beside this message."""
+    budget = round(min(context_tokens * MEMORY_SHARE, MAX_MEMORY_TOKENS)) * CHARACTERS_PER_TOKEN
+    conversation = Conversation.objects.get(pk=question.conversation_id)
+    summary = shortened(conversation.summary, round(budget * SUMMARY_SHARE))
+    found = _found(question, conversation, round(budget * RESULTS_SHARE))
+    left = budget - len(summary) - sum(len(result.summary) for result in found)
+    return Recalled(summary, found, recent_turns(conversation_id=conversation.pk, before=question, budget=left))
+
+
+def _found(question: Message, conversation: Conversation, budget: int) -> list[Result]:
+    """Own results, cut to the budget, not of runs that the last turns tell of anyway."""
+    recent = conversation.messages.order_by("-created_at").values("run_id")[:HISTORY_MESSAGES]
+    own = Result.objects.filter(owner_id=conversation.owner_id).exclude(run_id__in=recent)
+    if not own.exists():
+        return []
+    if not embeddings.is_loaded():
+        embeddings.embed([question.content])
+    hits = search_results(question.content, results=own, limit=FOUND_RESULTS)
+    for hit in hits:
+        hit.result.summary = shortened(hit.result.summary, budget // FOUND_RESULTS)
+    return [hit.result for hit in hits]
+
+
+def recent_turns(*, conversation_id: UUID, before: Message, budget: int) -> list[Turn]:
     """The turns before this message, oldest first, at most `budget` characters; it never starts with an answer."""
     earlier = (
         Message.objects.filter(conversation_id=conversation_id, created_at__lt=before.created_at)
@@ -29,7 +70,7 @@ def recent_turns(*, conversation_id: UUID, before: Message, budget: int = HISTOR
     )
     turns: list[Turn] = []
     for message in earlier:
-        turn = Turn(message.role, _told(message))
+        turn = Turn(message.role, told(message))
         budget -= len(turn.content)
         if budget < 0:
             break
@@ -39,7 +80,7 @@ def recent_turns(*, conversation_id: UUID, before: Message, budget: int = HISTOR
     return turns
 
 
-def _told(message: Message) -> str:
+def told(message: Message) -> str:
     """The message, cut in its middle when it is long, and for an answer the calls it came from."""
     text = shortened(message.content, TURN_CHARACTERS)
     if message.role == Message.Role.ASSISTANT and message.run and message.run.plan:
@@ -48,7 +89,7 @@ def _told(message: Message) -> str:
 
 
 def _calls(run: Run) -> str:
-    steps: list[dict[str, Any]] = (run.plan or {}).get("steps", [])
+    steps: Sequence[dict[str, Any]] = (run.plan or {}).get("steps", [])
     calls = (f"{step['server']}.{step['tool']} {json.dumps(step.get('arguments', {}))}" for step in steps)
     return shortened("; ".join(calls), 1_000)
 

@@ -6,6 +6,7 @@ from typing import Any
 MAX_PARAMETERS = 24  # of one tool; required ones first
 MAX_DEPTH = 3  # of a parameter's schema: what is deeper may be anything
 _KEPT = ("type", "enum", "const")
+_OF_AN_INPUT = ("enum", "default", "minimum", "maximum", "maxLength", "format", "items", "description")
 
 
 def required(schema: Mapping[str, Any]) -> list[str]:
@@ -55,3 +56,27 @@ def _definition(pointer: str, root: Any) -> Any:
     for part in pointer[2:].split("/"):
         root = root.get(part.replace("~1", "/").replace("~0", "~"), {}) if isinstance(root, dict) else {}
     return root
+
+
+def type_of(node: Mapping[str, Any]) -> str:
+    """The first type that is not null, also inside anyOf."""
+    kinds = node.get("type")
+    if kinds is None:
+        variants = node.get("anyOf") or node.get("oneOf") or []
+        kinds = [variant.get("type") for variant in variants if isinstance(variant, dict)]
+    listed = kinds if isinstance(kinds, list) else [kinds]
+    return next((kind for kind in listed if isinstance(kind, str) and kind != "null"), "string")
+
+
+def as_input(node: Any, root: Mapping[str, Any]) -> dict[str, Any]:
+    """A parameter's schema as that of a plan's input: one plain type and what a form can show. References in its
+    items, which would lead nowhere there, are left out."""
+    node = resolved(node, root)
+    if not isinstance(node, dict):
+        return {"type": "string"}
+    kept = {keyword: node[keyword] for keyword in _OF_AN_INPUT if keyword in node}
+    if "items" in kept:
+        kept["items"] = simplified(kept["items"], root)
+    if not isinstance(kept.get("description", ""), str):
+        del kept["description"]
+    return {"type": type_of(node), **kept}

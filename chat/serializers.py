@@ -1,13 +1,24 @@
 """The JSON of conversations and messages, and what POST /chat takes."""
 
+from decimal import Decimal
 from typing import Any
 
+from django.db.models import Sum
 from rest_framework import serializers
 
 from chains.serializers import RunSerializer
+from chat import providers
 from chat.models import Conversation, Message
 
 MAX_MESSAGE_BYTES = 32_000
+
+
+def available_provider(value: str) -> str:
+    """Empty: the server's own choice. Raises ValidationError."""
+    available = providers.available()
+    if value and value not in available:
+        raise serializers.ValidationError(f"This provider is not set up here; there is {', '.join(available)}.")
+    return value
 
 
 class SendSerializer(serializers.Serializer[Any]):
@@ -16,6 +27,12 @@ class SendSerializer(serializers.Serializer[Any]):
     approval = serializers.ChoiceField(
         ["auto", "ask"], required=False, help_text="ask: every step waits for your approval"
     )
+    provider = serializers.ChoiceField(
+        list(providers.CHOICES), required=False, help_text="of the model this conversation is held with from now on"
+    )
+
+    def validate_provider(self, value: str) -> str:
+        return available_provider(value)
 
     def validate_user_msg(self, value: str) -> str:
         if len(value.encode()) > MAX_MESSAGE_BYTES:
@@ -30,7 +47,13 @@ class SentSerializer(serializers.Serializer[Any]):
     stream_url = serializers.CharField()
 
 
+class InputsSerializer(serializers.Serializer[Any]):
+    inputs = serializers.DictField(help_text="what the form of the run's INPUT_REQUIRED asks for")
+
+
 class MessageSerializer(serializers.ModelSerializer[Message]):
+    cost_usd = serializers.FloatField(allow_null=True, help_text="null where the model's price is not known")
+
     class Meta:
         model = Message
         fields = [
@@ -45,6 +68,8 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
             "planning",
             "input_tokens",
             "output_tokens",
+            "model_calls",
+            "cost_usd",
             "created_at",
         ]
         read_only_fields = fields
@@ -53,8 +78,11 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     class Meta:
         model = Conversation
-        fields = ["id", "title", "summary", "pinned", "created_at", "updated_at"]
-        read_only_fields = fields
+        fields = ["id", "title", "summary", "pinned", "provider", "created_at", "updated_at"]
+        read_only_fields = ["id", "summary", "created_at", "updated_at"]
+
+    def validate_provider(self, value: str) -> str:
+        return available_provider(value)
 
 
 class ConversationDetailSerializer(ConversationSerializer):
@@ -66,4 +94,19 @@ class ConversationDetailSerializer(ConversationSerializer):
         read_only_fields = fields
 
     def get_runs(self, conversation: Conversation) -> list[dict[str, Any]]:
-        return [dict(RunSerializer(run).data) for run in conversation.runs()]
+        """Each with `usage`: what its messages have cost together."""
+        usage = usage_by_run(conversation)
+        return [dict(RunSerializer(run).data) | {"usage": usage.get(run.pk)} for run in conversation.runs()]
+
+
+def usage_by_run(conversation: Conversation) -> dict[Any, dict[str, Any]]:
+    """`{"model_calls", "input_tokens", "output_tokens", "cost_usd"}` by run."""
+    names = ("model_calls", "input_tokens", "output_tokens", "cost_usd")
+    rows = conversation.messages.exclude(run=None).order_by().values("run_id")
+    summed = rows.annotate(**{f"all_{name}": Sum(name) for name in names})
+    found = summed.values_list("run_id", *(f"all_{name}" for name in names))
+    return {run_id: dict(zip(names, map(_number, values), strict=True)) for run_id, *values in found}
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, Decimal) else value

@@ -1,31 +1,46 @@
 """What happens to conversations and messages. Each verb owns its transaction."""
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from chains import events
+from chains.events import publish
 from chains.leases import renew
 from chains.models import Result, Run
-from chains.services import finish_run, start_run
+from chains.plan import input_problems, missing_inputs, parse, with_defaults
+from chains.services import Conflict, InputError, cancel, finish_run, set_plan, start_run
 from chat.models import Conversation, Message
 
 if TYPE_CHECKING:  # a web process has no use for the model clients behind these, which take seconds to import
-    from chat.llm import Usage
+    from chat.metering import Spent
     from chat.planner import Planning
 
 TITLE_CHARACTERS = 80
+INPUT_REQUIRED = "INPUT_REQUIRED"  # {schema, message}: the run waits for what a form of this schema gives
+PLAN_REVISED = "PLAN_REVISED"  # {because, say, replaced, steps}: the PLAN_READY after it has what is planned now
 
 
 @transaction.atomic
 def send_message(
-    *, user: User, user_msg: str, conversation: Conversation | None = None, approval: str = ""
+    *, user: User, user_msg: str, conversation: Conversation | None = None, approval: str = "", provider: str = ""
 ) -> tuple[Conversation, Message, Run]:
-    """Acknowledge what the user says, in a new conversation or in this one of theirs, and have it planned."""
+    """Acknowledge what the user says, in a new conversation or in this one of theirs, and have it planned.
+
+    `provider` is the conversation's from now on. What a form in it still asks for is no longer waited for.
+    """
     if conversation is None:
-        conversation = Conversation.objects.create(owner=user, title=_title(user_msg))
+        conversation = Conversation.objects.create(owner=user, title=_title(user_msg), provider=provider)
+    elif provider and provider != conversation.provider:
+        Conversation.objects.filter(pk=conversation.pk).update(provider=provider)
+    for asking in Run.objects.filter(pk__in=_asking(conversation)):
+        cancel(run=asking)
     run = start_run(user=user, plan=None, kind=Run.Kind.CHAT, conversation_id=conversation.pk, approval=approval)
     message = Message.objects.create(conversation=conversation, role=Message.Role.USER, content=user_msg, run=run)
     Conversation.objects.filter(pk=conversation.pk).update(updated_at=message.created_at)
@@ -44,12 +59,98 @@ def delete_conversation(*, conversation: Conversation) -> None:
     conversation.delete()
 
 
-def record_planning(*, question: Message, planning: "Planning") -> None:
+def _asking(conversation: Conversation) -> "QuerySet[Message, Any]":
+    """The ids of its runs that wait for a form."""
+    asking = conversation.messages.filter(status=Message.Status.ASKING, run__status=Run.Status.AWAITING_APPROVAL)
+    return asking.values("run_id")
+
+
+def record_planning(*, question: Message, planning: "Planning", spent: "Spent") -> None:
     """How the question was planned, beside the question."""
     question.planning = planning.as_json()
     question.provider, question.model = planning.provider, planning.model
-    question.input_tokens, question.output_tokens = planning.usage.input_tokens, planning.usage.output_tokens
-    question.save(update_fields=["planning", "provider", "model", "input_tokens", "output_tokens"])
+    question.save(update_fields=["planning", "provider", "model"])
+    add_spent(message=question, spent=spent)
+
+
+def add_spent(*, message: Message, spent: "Spent") -> None:
+    cost = None if spent.cost_usd is None else Coalesce("cost_usd", Decimal()) + spent.cost_usd
+    Message.objects.filter(pk=message.pk).update(
+        input_tokens=F("input_tokens") + spent.usage.input_tokens,
+        output_tokens=F("output_tokens") + spent.usage.output_tokens,
+        model_calls=F("model_calls") + spent.model_calls,
+        model_seconds=F("model_seconds") + round(spent.seconds, 3),
+        **({} if cost is None else {"cost_usd": cost}),
+    )
+
+
+@transaction.atomic
+def revise_plan(*, run: Run, question: Message, planning: "Planning", because: str, lease_token: int) -> None:
+    """Go on with another plan: what is done stays, what failed is dropped from it. Raises PlanError or LostLease."""
+    plan = planning.draft.as_plan()
+    revision = _note_revision(run, question, planning, because)
+    publish(run.pk, [(PLAN_REVISED, revision)], lease_token=lease_token)
+    if lacking_inputs(run, plan):
+        wait_for_inputs(run=run, question=question, plan=plan, lease_token=lease_token)
+    else:
+        set_plan(run=run, plan=plan, lease_token=lease_token)
+
+
+def _note_revision(run: Run, question: Message, planning: "Planning", because: str) -> dict[str, Any]:
+    """Beside the question: why there is another plan, and what it replaces."""
+    steps = [step["id"] for step in planning.draft.steps]
+    before = [step["id"] for step in (run.plan or {}).get("steps", [])]
+    revision = {
+        "because": because,
+        "say": planning.draft.say,
+        "replaced": [step for step in before if step not in steps],
+        "steps": [step for step in steps if step not in before],
+    }
+    told = dict(question.planning or {})
+    told |= {"look": planning.draft.look, "revisions": [*told.get("revisions", []), revision]}
+    question.planning = told
+    question.save(update_fields=["planning"])
+    return revision
+
+
+def lacking_inputs(run: Run, plan: Mapping[str, Any]) -> list[str]:
+    """Required inputs of a plan that the run was not given."""
+    return [name for name in plan.get("inputs", {}).get("required", []) if name not in run.inputs]
+
+
+@transaction.atomic
+def wait_for_inputs(*, run: Run, question: Message, plan: dict[str, Any], lease_token: int) -> None:
+    """Ask the user for what the plan lacks: the run is given back until `provide_inputs`. Raises LostLease."""
+    renew(run.pk, lease_token)
+    names = lacking_inputs(run, plan)
+    properties = {name: plan["inputs"]["properties"][name] for name in names}
+    schema = {"type": "object", "properties": properties, "required": names}
+    question.planning = (question.planning or {}) | {"form": {"schema": schema, "plan": plan}}
+    question.save(update_fields=["planning"])
+    message = str((question.planning or {}).get("say", ""))
+    publish(run.pk, [(INPUT_REQUIRED, {"schema": schema, "message": message})], lease_token=lease_token)
+    Run.objects.filter(pk=run.pk).update(status=Run.Status.AWAITING_APPROVAL, lease_expires_at=None)
+
+
+@transaction.atomic
+def provide_inputs(*, run: Run, inputs: Mapping[str, Any]) -> Run:
+    """What the form asked for: the turn goes on with it. Raises InputError, PlanError, Conflict."""
+    run = Run.objects.select_for_update().get(pk=run.pk)
+    question = Message.objects.filter(run=run, role=Message.Role.USER).first()
+    form = (question.planning or {}).get("form") if question else None
+    if question is None or form is None or run.status != Run.Status.AWAITING_APPROVAL:
+        raise Conflict("not_waiting", "This run does not wait for inputs.")
+    plan = parse(form["plan"])
+    given = with_defaults(plan, run.inputs | dict(inputs))
+    if problems := [*input_problems(plan, given), *missing_inputs(plan, given)]:
+        raise InputError(problems)
+    Run.objects.filter(pk=run.pk).update(inputs=given)
+    told = {name: value for name, value in (question.planning or {}).items() if name != "form"}
+    question.planning = told | {"given": dict(inputs)}
+    question.save(update_fields=["planning"])
+    set_plan(run=run, plan=form["plan"], lease_token=run.lease_token)
+    run.refresh_from_db()
+    return run
 
 
 @transaction.atomic
@@ -65,8 +166,6 @@ def start_answer(*, run: Run, question: Message, provider: str, model: str, note
         "model": model,
         "note": note,
         "attempt": run.attempt,
-        "input_tokens": 0,
-        "output_tokens": 0,
     }
     answer, _ = Message.objects.update_or_create(run=run, role=Message.Role.ASSISTANT, defaults=state)
     events.publish(
@@ -83,18 +182,19 @@ def add_to_answer(*, answer: Message, delta: str, lease_token: int) -> None:
 
 
 @transaction.atomic
-def end_answer(*, answer: Message, content: str, status: str, usage: "Usage", lease_token: int) -> None:
+def end_answer(*, answer: Message, content: str, status: str, spent: "Spent", lease_token: int) -> None:
     """The answer as it stays. Raises LostLease."""
     assert answer.run_id is not None
     answer.content, answer.status = content, status
-    answer.input_tokens, answer.output_tokens = usage.input_tokens, usage.output_tokens
-    data = {
-        "message_id": str(answer.pk),
-        "status": status,
-        "usage": {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens},
+    usage = {
+        "input_tokens": spent.usage.input_tokens,
+        "output_tokens": spent.usage.output_tokens,
+        "cost_usd": None if spent.cost_usd is None else float(spent.cost_usd),
     }
+    data = {"message_id": str(answer.pk), "status": status, "usage": usage}
     events.publish(answer.run_id, [(events.TEXT_MESSAGE_END, data)], lease_token=lease_token)
-    answer.save(update_fields=["content", "status", "input_tokens", "output_tokens"])
+    answer.save(update_fields=["content", "status"])
+    add_spent(message=answer, spent=spent)
     Conversation.objects.filter(pk=answer.conversation_id).update(updated_at=timezone.now())
 
 

@@ -5,6 +5,7 @@ from chat import api, streams, views
 api_urlpatterns: list[URLPattern] = [
     path("chat", api.ChatView.as_view(), name="chat"),
     path("chat/<uuid:conversation_id>", api.ConversationView.as_view(), name="conversation"),
+    path("chat/<uuid:run_id>/inputs", api.InputsView.as_view(), name="chat_inputs"),
     path("chat/<uuid:id>/stream", streams.stream, name="chat_stream"),
 ]
 page_urlpatterns: list[URLPattern] = [

@@ -148,6 +148,8 @@ RQ_CRON: list[dict[str, Any]] = [
     {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
     {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
     {"func": "chains.jobs.start_scheduled", "queue_name": "runs", "interval": 30, "ttl": 30, "result_ttl": 30},
+    {"func": "chat.jobs.embed_results", "queue_name": "chat", "interval": 30, "ttl": 30, "result_ttl": 30},
+    {"func": "chat.jobs.tidy_conversations", "queue_name": "chat", "interval": 3600, "ttl": 600, "result_ttl": 60},
     {"func": "chains.jobs.tidy_runs", "queue_name": "catalogue", "interval": 3600, "ttl": 3600, "result_ttl": 60},
     {"func": "registry.jobs.schedule_probes", "queue_name": "probes", "interval": 15, "ttl": 15, "result_ttl": 15},
 ]
@@ -244,7 +246,23 @@ OPENAI_MODEL = env("OPENAI_MODEL") or "gpt-4o"
 ANTHROPIC_API_KEY = env("ANTHROPIC_API_KEY")
 ANTHROPIC_BASE_URL = env("ANTHROPIC_BASE_URL") or None
 ANTHROPIC_MODEL = env("ANTHROPIC_MODEL") or "claude-opus-4-1"
+COMPATIBLE_API_KEY = env("COMPATIBLE_API_KEY")
+COMPATIBLE_BASE_URL = env("COMPATIBLE_BASE_URL")
+COMPATIBLE_MODEL = env("COMPATIBLE_MODEL")
 LLM_PROVIDER = env("LLM_PROVIDER") or ("openai" if OPENAI_API_KEY else "anthropic" if ANTHROPIC_API_KEY else "offline")
+LLM_FALLBACK = env("LLM_FALLBACK")  # the provider that takes over where the chosen one fails
+LLM_PRICES = env("LLM_PRICES")  # "name=input/output", US dollars for a million tokens, comma-separated
+LLM_CONTEXT_TOKENS = env_int("LLM_CONTEXT_TOKENS", 0)  # what a model reads at most; 0: as known, else 8,000
+
+# One message's budget: what may be spent on it in all
+CHAT_MAX_STEPS = env_int("CHAT_MAX_STEPS", 20)
+CHAT_MAX_MODEL_CALLS = env_int("CHAT_MAX_MODEL_CALLS", 12)
+CHAT_MAX_TOKENS = env_int("CHAT_MAX_TOKENS", 200_000)
+CHAT_MAX_SECONDS = env_int("CHAT_MAX_SECONDS", 900)  # of waiting for models
+CHAT_MAX_COST_USD = float(env("CHAT_MAX_COST_USD") or 1)
+CHAT_REPLANS = env_int("CHAT_REPLANS", 2)  # how often a run may be planned again after what it saw
+CHAT_DECOMPOSE = env_bool("CHAT_DECOMPOSE", True)  # may a model split a long message before tools are searched
+CHAT_KEEP_DAYS = env_int("CHAT_KEEP_DAYS", 90)  # then messages are summarised and removed; 0: never
 EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder; default: the packaged MiniLM
 
 # Catalogues

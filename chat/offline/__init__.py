@@ -3,8 +3,9 @@ arguments by schema from what the message says or from what the step before gave
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-from chat.drafts import Draft
+from chat.drafts import ASK, Draft, with_inputs
 from chat.offline.arguments import Filled, node_of
 from chat.offline.choosing import Choice, choose
 from chat.offline.facts import Facts, facts_in
@@ -23,10 +24,8 @@ def plan(message: str, tools: Sequence[Tool]) -> Draft:
         steps.extend(found)
         if not found:
             unmatched.append(clause)
-    missing = [_asked_for(step, name) for step in steps for name in step.missing]
-    if missing:
-        return Draft(missing=missing, say=_say(steps, unmatched))
-    return Draft(steps=[_step(number, step) for number, step in enumerate(steps, 1)], say=_say(steps, unmatched))
+    written, inputs = with_inputs([_step(number, step) for number, step in enumerate(steps, 1)], tools)
+    return Draft(steps=written, say=_say(steps, unmatched), inputs=inputs)
 
 
 def _steps_for(facts: Facts, tools: Sequence[Tool], before: list[Filled]) -> list[Filled]:
@@ -51,15 +50,15 @@ def _goes_on(taker: Choice) -> bool:
     return bool(filled.used) and filled.references > 0 and not filled.missing
 
 
-def _step(number: int, step: Filled) -> dict[str, object]:
+def _step(number: int, step: Filled) -> dict[str, Any]:
     tool = step.tool
-    return {"id": f"s{number}", "server": tool.server.slug, "tool": tool.name, "arguments": step.arguments}
+    asked = {name: {ASK: _about(tool, name)} for name in step.missing}
+    return {"id": f"s{number}", "server": tool.server.slug, "tool": tool.name, "arguments": step.arguments | asked}
 
 
-def _asked_for(step: Filled, name: str) -> str:
-    about = node_of(step.tool, name).get("description")
-    words = f" ({' '.join(about.split())[:120]})" if isinstance(about, str) and about.strip() else ""
-    return f"`{name}`{words} for `{step.tool.server.slug}.{step.tool.name}`"
+def _about(tool: Tool, name: str) -> str:
+    about = node_of(tool, name).get("description")
+    return " ".join(about.split()) if isinstance(about, str) else ""
 
 
 def _say(steps: Sequence[Filled], unmatched: Sequence[str]) -> str:

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from chains.models import ToolRun
+from chains.models import Result, ToolRun
 from chat.memory import shortened
 
 RESULT_CHARACTERS = 2_000
@@ -48,7 +49,24 @@ def _block(step: ToolRun) -> str:
 
 def asking(missing: Sequence[str]) -> str:
     listed = "\n".join(f"- {name}" for name in missing)
-    return f"Before I can run this I need to know:\n\n{listed}\n\nSay it again with these, and I go ahead."
+    return f"Before I can run this I need to know:\n\n{listed}"
+
+
+def remembered(found: Sequence[Result]) -> str:
+    """What was kept of other runs, word for word."""
+    listed = "\n\n".join(
+        f"**{_line(result.title)}** ({result.created_at:%Y-%m-%d})\n\n{result.summary}" for result in found
+    )
+    return f"Nothing had to be run for this. From your results:\n\n{listed}"
+
+
+def revised(revision: Mapping[str, Any]) -> str:
+    """Why there was another plan."""
+    return f"Planned again because {revision.get('because', '')}. {revision.get('say', '')}".strip()
+
+
+def _line(text: str) -> str:
+    return " ".join(text.replace("*", "").split())
 
 
 def no_tools() -> str:

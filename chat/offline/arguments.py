@@ -8,7 +8,7 @@ from typing import Any
 
 from chat.offline.facts import Fact, Facts
 from chat.offline.words import stems
-from chat.schemas import parameters, required, resolved
+from chat.schemas import parameters, required, resolved, type_of
 from registry.embeddings import split_words
 from registry.models import Tool
 
@@ -58,16 +58,6 @@ class Filled:
 def node_of(tool: Tool, name: str) -> dict[str, Any]:
     found = resolved(dict(parameters(tool.input_schema)).get(name, {}), tool.input_schema)
     return found if isinstance(found, dict) else {}
-
-
-def type_of(node: dict[str, Any]) -> str:
-    """The first type that is not null, also inside anyOf."""
-    kinds = node.get("type")
-    if kinds is None:
-        variants = node.get("anyOf") or node.get("oneOf") or []
-        kinds = [variant.get("type") for variant in variants if isinstance(variant, dict)]
-    listed = kinds if isinstance(kinds, list) else [kinds]
-    return next((kind for kind in listed if isinstance(kind, str) and kind != "null"), "string")
 
 
 def wanted(tool: Tool, name: str) -> str:

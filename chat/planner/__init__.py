@@ -2,18 +2,19 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from django.contrib.auth.models import User
 
 from chat.drafts import Draft
-from chat.llm import OFFLINE, ChatModel, ModelError, Usage
-from chat.memory import Turn
+from chat.llm import OFFLINE, ModelError
+from chat.memory import Recalled
+from chat.metering import MeteredModel
 from chat.planner.graph import PLANNER
-from chat.planner.state import PlannerContext, PlanState
+from chat.planner.state import PlannerContext, PlanState, SoFar
 
-__all__ = ["Planning", "plan"]
+__all__ = ["Planning", "SoFar", "plan", "plan_again"]
 
 OFFLINE_NOTE = "Planned without a language model, by matching your words to your tools."
 
@@ -25,11 +26,12 @@ class Planning:
     draft: Draft
     problems: list[str]
     tools: list[str]
+    queries: list[str]
     provider: str
     model: str
     note: str
-    usage: Usage
     took_ms: int
+    recalled: Recalled = field(default_factory=Recalled)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -38,8 +40,11 @@ class Planning:
             "note": self.note,
             "say": self.draft.say,
             "missing": self.draft.missing,
+            "look": self.draft.look,
             "problems": self.problems,
+            "queries": self.queries,
             "tools": self.tools,
+            "results": [str(result.pk) for result in self.recalled.found],
             "took_ms": self.took_ms,
         }
 
@@ -48,8 +53,8 @@ def plan(
     question: str,
     *,
     user: User,
-    history: Callable[[], list[Turn]],
-    model: ChatModel | None,
+    recall: Callable[[], Recalled],
+    model: MeteredModel | None,
     while_waiting: Callable[[], None],
 ) -> Planning:
     """Plan with the model; where it gives no usable reply the offline planner takes over, and the note says so.
@@ -60,19 +65,36 @@ def plan(
     note = OFFLINE_NOTE
     if model is not None:
         try:
-            state = _run(question, PlannerContext(user, history, model, while_waiting))
-            return _planning(state, model.provider, model.name, "", started)
+            state = _run(question, PlannerContext(user, recall, model, while_waiting))
+            return _planning(state, model.provider, model.name, " ".join(model.notes), started)
         except ModelError as error:
-            note = f"The model {model.name} {error.message}. {OFFLINE_NOTE}"
-    state = _run(question, PlannerContext(user, history, None, while_waiting))
+            note = " ".join([*model.notes, f"The model {model.name} {error.message}. {OFFLINE_NOTE}"])
+    state = _run(question, PlannerContext(user, recall, None, while_waiting))
     return _planning(state, OFFLINE, "", note, started)
 
 
-def _run(question: str, context: PlannerContext) -> PlanState:
-    return cast(PlanState, PLANNER.invoke({"question": question}, context=context))
+def plan_again(
+    question: str,
+    so_far: SoFar,
+    *,
+    user: User,
+    recall: Callable[[], Recalled],
+    model: MeteredModel,
+    while_waiting: Callable[[], None],
+) -> Planning:
+    """What is still to be done after a plan has run; the draft's steps begin with those that are done. Raises
+    ModelError: without a model nobody can judge that."""
+    started = time.monotonic()
+    state = _run(question, PlannerContext(user, recall, model, while_waiting), so_far)
+    return _planning(state, model.provider, model.name, " ".join(model.notes), started)
+
+
+def _run(question: str, context: PlannerContext, so_far: SoFar | None = None) -> PlanState:
+    return cast(PlanState, PLANNER.invoke({"question": question, "so_far": so_far}, context=context))
 
 
 def _planning(state: PlanState, provider: str, model: str, note: str, started: float) -> Planning:
     took_ms = round((time.monotonic() - started) * 1000)
     names: Sequence[str] = [f"{tool.server.slug}.{tool.name}" for tool in state["tools"]]
-    return Planning(state["draft"], state["problems"], list(names), provider, model, note, state["usage"], took_ms)
+    draft, problems = state["draft"], state["problems"]
+    return Planning(draft, problems, list(names), state["queries"], provider, model, note, took_ms, state["recalled"])

@@ -1,31 +1,65 @@
-"""The planner's steps: recall, select tools, propose, check."""
+"""The planner's steps: recall, decompose, select tools, propose, check, ask."""
 
 from functools import partial
+from typing import Any
 
+from django.conf import settings
 from langgraph.runtime import Runtime
 
+from chains.plan import Problem, errors
 from chains.plan import check as check_plan
-from chains.plan import errors
 from chat import offline
 from chat.background import result_of
-from chat.drafts import Draft
-from chat.llm import ChatModel, Usage
-from chat.planner import prompts, wire
+from chat.drafts import ASK, Draft, with_inputs
+from chat.llm import ModelError
+from chat.metering import BudgetSpent, MeteredModel
+from chat.offline.words import clauses
+from chat.planner import observing, prompts, wire
 from chat.planner.state import PlannerContext, PlanState
-from chat.planner.tools import tools_for
+from chat.planner.tools import has_to_choose, tools_for
+from chat.schemas import required
 
 MAX_ROUNDS = 3  # the first proposal and two corrections
 BEAT_S = 0.5
 PROBLEMS_TOLD = 10
+SHORT_QUESTION_WORDS = 25  # of one clause: it is searched for as it is
+MISSING_ARGUMENT = "missing_argument"
 
 
 def recall(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
-    return {"history": runtime.context.history(), "rounds": 0, "problems": [], "usage": Usage()}
+    return {"recalled": runtime.context.recall(), "rounds": 0, "problems": [], "given_up": "", "unfilled": False}
+
+
+def decompose(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
+    """The questions a message holds, so that each finds its own tools: by the model where it may be worth a call,
+    else clause by clause."""
+    question, context = state["question"], runtime.context
+    parts = clauses(question)
+    is_short = len(parts) < 2 and len(question.split()) <= SHORT_QUESTION_WORDS
+    again = state.get("so_far") is not None
+    if is_short or again or context.model is None or not settings.CHAT_DECOMPOSE or not has_to_choose(context.user):
+        return {"queries": parts}
+    return {"queries": _questions(context.model, state, context) or parts}
+
+
+def _questions(model: MeteredModel, state: PlanState, context: PlannerContext) -> list[str]:
+    """None where the model gives none that can be read: the clauses do."""
+    ask = partial(model.ask, prompts.decomposing(state["question"]), schema=wire.QUESTIONS_SCHEMA)
+    try:
+        return wire.read_questions(_waited(ask, context))
+    except wire.UnreadableReply:
+        return []
+
+
+def _waited(ask: Any, context: PlannerContext) -> str:
+    return str(result_of(ask, while_waiting=context.while_waiting, every_s=BEAT_S))
 
 
 def select_tools(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
-    tools = tools_for(state["question"], user=runtime.context.user, history=state["history"])
-    return {"tools": tools, "draft": Draft()}
+    so_far = state.get("so_far")
+    found = tools_for(state["question"], state["queries"], user=runtime.context.user, history=state["recalled"].turns)
+    before = so_far.tools if so_far else []
+    return {"tools": list({tool.pk: tool for tool in [*before, *found]}.values()), "draft": Draft()}
 
 
 def propose(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
@@ -36,32 +70,76 @@ def propose(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     return _asked(model, state, runtime.context)
 
 
-def _asked(model: ChatModel, state: PlanState, context: PlannerContext) -> PlanState:
-    messages = state.get("messages") or prompts.planning(state["question"], state["tools"], state["history"])
-    ask = partial(model.ask, messages, schema=wire.reply_schema(state["tools"]))
-    reply, usage = result_of(ask, while_waiting=context.while_waiting, every_s=BEAT_S)
-    update: PlanState = {"rounds": state["rounds"] + 1, "usage": state["usage"] + usage}
+def _asked(model: MeteredModel, state: PlanState, context: PlannerContext) -> PlanState:
+    so_far = state.get("so_far")
+    messages = state.get("messages") or prompts.planning(
+        state["question"], state["tools"], state["recalled"], so_far=so_far
+    )
+    schema = wire.reply_schema(state["tools"], first=so_far.next_number if so_far else 1)
     try:
-        draft, problems = wire.read_reply(reply), []
+        reply = _waited(partial(model.ask, messages, schema=schema), context)
+    except BudgetSpent as error:
+        return _given_up(state, error)
+    update: PlanState = {"rounds": state["rounds"] + 1, "messages": prompts.spoken(messages, reply)}
+    known = so_far.plan.get("inputs") if so_far else None
+    try:
+        return update | {"draft": wire.read_reply(reply, state["tools"], known=known), "problems": []}
     except wire.UnreadableReply as error:
-        draft, problems = Draft(), [str(error)]
-    return update | {"draft": draft, "problems": problems, "messages": prompts.spoken(messages, reply)}
+        return update | {"draft": Draft(), "problems": [str(error)]}
+
+
+def _given_up(state: PlanState, error: ModelError) -> PlanState:
+    """Without another call there is no better plan than the one whose problems were to be corrected."""
+    if not state["rounds"]:
+        raise error
+    return {"rounds": MAX_ROUNDS, "given_up": f"The model {error.message}."}
 
 
 def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     """Problems of the draft as sentences; for a model they are also its next message."""
-    draft, problems = state["draft"], state["problems"]
-    if draft.steps and not draft.missing:
-        _, found = check_plan(draft.as_plan(), user=runtime.context.user)
-        problems = [f"{problem.path}: {problem.message}" for problem in errors(found)[:PROBLEMS_TOLD]]
+    draft, problems, so_far = state["draft"], state["problems"], state.get("so_far")
+    found: list[Problem] = []
+    if draft.is_runnable:
+        draft = observing.joined(draft, so_far, state["tools"]) if so_far else draft
+        _, noticed = check_plan(draft.as_plan(), user=runtime.context.user)
+        found = [*errors(noticed), *_too_many(draft), *observing.repeated(draft, so_far, state["tools"])]
+        problems = [f"{problem.path}: {problem.message}" for problem in found[:PROBLEMS_TOLD]]
+    unfilled = bool(found) and all(problem.code == MISSING_ARGUMENT for problem in found)
+    update: PlanState = {"draft": draft, "problems": problems, "unfilled": unfilled}
     if not problems or runtime.context.model is None:
-        return {"problems": problems}
-    return {"problems": problems, "messages": prompts.corrected(state["messages"], problems)}
+        return update
+    if state["given_up"]:
+        return update | {"problems": [*problems, state["given_up"]]}
+    return update | {"messages": prompts.corrected(state["messages"], problems)}
+
+
+def _too_many(draft: Draft) -> list[Problem]:
+    most = settings.CHAT_MAX_STEPS
+    if len(draft.steps) <= most:
+        return []
+    return [Problem("/steps", "too_many_steps", f"One message may run at most {most} steps.")]
+
+
+def ask(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
+    """Nothing is wrong with the draft but arguments nobody gave: the user gives them."""
+    draft = state["draft"]
+    by_name = {(tool.server.slug, tool.name): tool for tool in state["tools"]}
+    steps = []
+    for step in draft.steps:
+        tool = by_name.get((step["server"], step["tool"]))
+        lacking = [name for name in required(tool.input_schema) if name not in step["arguments"]] if tool else []
+        steps.append(step | {"arguments": step["arguments"] | {name: {ASK: ""} for name in lacking}})
+    written, inputs = with_inputs(steps, state["tools"], known=draft.inputs)
+    return {"draft": Draft(written, draft.say, [], inputs, draft.look), "problems": []}
 
 
 def has_tools(state: PlanState) -> bool:
     return bool(state["tools"])
 
 
-def must_correct(state: PlanState) -> bool:
-    return bool(state["problems"]) and state["rounds"] < MAX_ROUNDS
+def after_check(state: PlanState) -> str:
+    if not state["problems"]:
+        return "end"
+    if state["rounds"] < MAX_ROUNDS:
+        return "propose"
+    return "ask" if state["unfilled"] else "end"

@@ -2,6 +2,7 @@
 
 The model writes references as {"ref": "s1#/text"} and {"format": "… {s1#/text} …"} instead of "$ref" and "$format": a
 property called "$ref" in the schema of a reply makes several servers look for a definition and fail. Both are read.
+{"ask": "Which city?"} is an argument that nobody gave: it becomes an input of the plan, and the user is asked.
 """
 
 import json
@@ -9,22 +10,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chat.drafts import Draft
+from chat.drafts import ASK, Draft, with_inputs
 from chat.schemas import MAX_PARAMETERS, parameters, required, simplified
 from registry.embeddings import storable
 from registry.models import Tool
 
-MAX_STEPS = 8
+MAX_STEPS = 8  # of one reply
 MISSING_CHARACTERS = 200
-STEP_IDS = [f"s{number}" for number in range(1, MAX_STEPS + 1)]
+MAX_QUESTIONS = 4
 
-_POINTER = r"s[1-8]#/[A-Za-z0-9_./~-]*"
+_POINTER = r"s[1-9]\d?#/[A-Za-z0-9_./~-]*"
 _REFERENCE = re.compile(rf"^[\W_]*(?:\$?ref\W+)?({_POINTER})\W*$")
 _PLACEHOLDER = re.compile(rf"\$?\{{+({_POINTER})\}}+")
 
 REFERENCE_SCHEMA = {
     "type": "object",
-    "properties": {"ref": {"type": "string", "pattern": "^s[1-8]#/(text|json.*)$"}},
+    "properties": {"ref": {"type": "string", "pattern": "^s[1-9][0-9]?#/(text|json.*)$"}},
     "required": ["ref"],
     "additionalProperties": False,
 }
@@ -34,14 +35,27 @@ FORMAT_SCHEMA = {
     "required": ["format"],
     "additionalProperties": False,
 }
+ASK_SCHEMA = {
+    "type": "object",
+    "properties": {"ask": {"type": "string"}},
+    "required": ["ask"],
+    "additionalProperties": False,
+}
+QUESTIONS_SCHEMA = {
+    "type": "object",
+    "properties": {"questions": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_QUESTIONS}},
+    "required": ["questions"],
+    "additionalProperties": False,
+}
 
 
 class UnreadableReply(ValueError):
     """The reply is not the JSON that was asked for; the text says why, for the model."""
 
 
-def reply_schema(tools: Sequence[Tool]) -> dict[str, Any]:
-    """JSON Schema of a draft over these tools: one variant of a step for each."""
+def reply_schema(tools: Sequence[Tool], *, first: int = 1) -> dict[str, Any]:
+    """JSON Schema of a draft over these tools: one variant of a step for each; ids count from `first`."""
+    ids = [f"s{number}" for number in range(first, first + MAX_STEPS)]
     return {
         "type": "object",
         "properties": {
@@ -50,20 +64,21 @@ def reply_schema(tools: Sequence[Tool]) -> dict[str, Any]:
             "steps": {
                 "type": "array",
                 "maxItems": MAX_STEPS,
-                "items": {"anyOf": [_step_schema(tool) for tool in tools]},
+                "items": {"anyOf": [_step_schema(tool, ids) for tool in tools]},
             },
+            "look": {"type": "boolean"},
         },
-        "required": ["say", "missing", "steps"],
+        "required": ["say", "missing", "steps", "look"],
         "additionalProperties": False,
     }
 
 
-def _step_schema(tool: Tool) -> dict[str, Any]:
+def _step_schema(tool: Tool, ids: Sequence[str]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
             "do": {"type": "string"},  # what the step is for, said before the tool is chosen: small models plan better
-            "id": {"type": "string", "enum": STEP_IDS},
+            "id": {"type": "string", "enum": list(ids)},
             "server": {"type": "string", "const": tool.server.slug},
             "tool": {"type": "string", "const": tool.name},
             "arguments": _arguments_schema(tool.input_schema),
@@ -87,23 +102,33 @@ def _value_schema(literal: dict[str, Any]) -> dict[str, Any]:
     references = [REFERENCE_SCHEMA]
     if literal.get("type") in ("string", None):
         references.append(FORMAT_SCHEMA)
-    return {"anyOf": [literal, *references]}
+    return {"anyOf": [literal, *references, ASK_SCHEMA]}
 
 
-def read_reply(text: str) -> Draft:
-    """The draft in a model's reply, fenced or not. Raises UnreadableReply."""
+def read_reply(text: str, tools: Sequence[Tool], *, known: Mapping[str, Any] | None = None) -> Draft:
+    """The draft in a model's reply, fenced or not; `known` are the plan's inputs so far. Raises UnreadableReply."""
     data = _json_in(text)
     data = data.get("plan", data) if isinstance(data, dict) and "steps" not in data else data
     if not isinstance(data, dict) or not isinstance(data.get("steps", []), list):
         raise UnreadableReply('The reply must be one JSON object with "say", "missing" and "steps".')
     missing = data["missing"] if isinstance(data.get("missing"), list) else []
+    steps, inputs = with_inputs([_step(step) for step in data.get("steps", [])], tools, known=known)
     return Draft(
-        steps=[_step(step) for step in data.get("steps", [])],
+        steps=steps,
         say=storable(str(data.get("say") or "")),
-        missing=[storable(str(name))[:MISSING_CHARACTERS] for name in missing if name]
-        if isinstance(missing, list)
-        else [],
+        missing=[storable(str(name))[:MISSING_CHARACTERS] for name in missing if name],
+        inputs=inputs,
+        look=data.get("look") is True,
     )
+
+
+def read_questions(text: str) -> list[str]:
+    """The questions in a model's reply. Raises UnreadableReply."""
+    data = _json_in(text)
+    listed = data.get("questions") if isinstance(data, dict) else None
+    if not isinstance(listed, list):
+        raise UnreadableReply('The reply must be one JSON object with "questions".')
+    return [storable(item) for item in listed if isinstance(item, str) and item.strip()][:MAX_QUESTIONS]
 
 
 def _json_in(text: str) -> Any:
@@ -143,6 +168,8 @@ def _object(value: dict[str, Any]) -> Any:
             return {"$ref": pointer}
         case {"format": str(text)} if len(value) == 1 and _PLACEHOLDER.search(text):
             return _text(text)
+        case {"ask": str(question)} if len(value) == 1:
+            return {ASK: storable(question)}
         case {"$ref": _} | {"$format": _}:
             return value
     return {name: as_value(item) for name, item in value.items()}

@@ -88,6 +88,7 @@ class Turn:
 
 
 Say = Callable[..., Turn]
+MOST_ROUNDS = 6  # of planning, running and answering
 
 
 @pytest.fixture
@@ -98,12 +99,20 @@ def say(api: APIClient, worker: WorkerByHand) -> Say:
         sent = api.post("/chat", {"user_msg": user_msg, **fields}, format="json")
         assert sent.status_code == 202, sent.content
         run = Run.objects.get(pk=sent.data["run_id"])
-        for queue in ("chat", "runs", "chat"):
-            worker.run(queue)
-        run.refresh_from_db()
-        return Turn(run)
+        return Turn(carried_out(run, worker))
 
     return send
+
+
+def carried_out(run: Run, worker: WorkerByHand) -> Run:
+    """Let the workers do what is queued until the run is over or waits for somebody."""
+    for _ in range(MOST_ROUNDS):
+        for queue in ("chat", "runs"):
+            worker.run(queue)
+        run.refresh_from_db()
+        if run.is_finished or run.status == Run.Status.AWAITING_APPROVAL:
+            break
+    return run
 
 
 def step(step_id: str, tool: str, **arguments: Any) -> dict[str, Any]:
@@ -112,6 +121,11 @@ def step(step_id: str, tool: str, **arguments: Any) -> dict[str, Any]:
     return {"id": step_id, "server": server, "tool": name, "arguments": arguments}
 
 
-def draft(*steps: dict[str, Any], say: str = "I do that.", missing: tuple[str, ...] = ()) -> dict[str, Any]:
+def draft(
+    *steps: dict[str, Any], say: str = "I do that.", missing: tuple[str, ...] = (), look: bool = False
+) -> dict[str, Any]:
     """A model's reply with a plan."""
-    return {"json": {"say": say, "missing": list(missing), "steps": list(steps)}}
+    return {"json": {"say": say, "missing": list(missing), "steps": list(steps), "look": look}}
+
+
+NOTHING_MORE = draft(say="")  # what a model says when it has seen the results and has no other plan

@@ -1,5 +1,6 @@
 """Models of each provider over their real protocols, and their errors as ours."""
 
+import time
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ def test_a_schema_with_open_ends_does_not_stop_anybody(provider: str, model: Toy
         (404, "does not know the model or the address", False),
         (429, "over its rate limit", True),
         (500, "problem of its own", True),
+        (529, "problem of its own", True),
     ],
 )
 def test_errors_become_ours(provider: str, model: Toy, status: int, clause: str, retryable: bool) -> None:
@@ -82,6 +84,20 @@ def test_a_stream_that_is_cut_is_an_error_worth_retrying(provider: str, model: T
     with pytest.raises(ModelError, match="broke off") as caught:
         heard()
     assert caught.value.retryable
+
+
+def test_a_stream_with_something_unreadable_in_it_is_an_error_worth_retrying(provider: str, model: Toy) -> None:
+    model.script([{"text": "It is four o'clock.", "garbage_after": 2}])
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        heard()
+    assert caught.value.retryable
+
+
+def test_a_busy_model_is_asked_again_after_as_long_as_it_says(provider: str, model: Toy) -> None:
+    model.script([{"status": 529, "retry_after": 1.2}, {"json": {"say": "I do"}}])
+    started = time.monotonic()
+    assert asked(CLOSED)[0] == '{"say": "I do"}'
+    assert 1.2 <= time.monotonic() - started < 8
 
 
 def test_a_model_nobody_listens_for_is_named(provider: str, settings: Settings) -> None:

@@ -94,14 +94,15 @@ def test_arguments_come_from_the_words(message: str, name: str, arguments: dict[
 )
 def test_what_nobody_said_is_asked_for_by_name(message: str, names: list[str]) -> None:
     found = offline.plan(message, TOOLS)
-    assert found.steps == []
-    assert [item.split("`")[1] for item in found.missing] == names
+    assert found.inputs["required"] == names
+    (step,) = found.steps
+    assert [step["arguments"][name] for name in names] == [{"$input": f"/{name}"} for name in names]
 
 
 @pytest.mark.parametrize("message", ["Hello, how are you?", "2+2", "…", "Warum ist der Himmel blau?"])
 def test_words_no_tool_shares_make_no_plan(message: str) -> None:
     found = offline.plan(message, TOOLS)
-    assert (found.steps, found.missing) == ([], [])
+    assert (found.steps, found.inputs) == ([], {})
 
 
 def test_a_field_another_tool_declares_is_passed_on_with_its_type() -> None:
@@ -156,7 +157,7 @@ def test_a_turn_without_a_model_runs_and_says_that_none_is_connected(
 def test_a_turn_without_a_model_asks_for_what_it_needs(say: Say, settings: Settings, files: Server) -> None:
     settings.LLM_PROVIDER = "offline"
     turn = say("Write a file")
-    assert (turn.run.status, turn.run.plan) == ("succeeded", None)
+    assert (turn.run.status, turn.run.plan) == ("awaiting_approval", None)
     assert "`path`" in turn.answer.content
     assert "`content`" in turn.answer.content
 

@@ -14,10 +14,10 @@ from chains import leases
 from chains.models import Run
 from chains.services import cancel
 from chat import jobs, services
-from chat.llm import Usage
+from chat.metering import Spent
 from chat.models import Message
 from registry.models import Server
-from tests.chat.conftest import Say, Turn, draft, step
+from tests.chat.conftest import NOTHING_MORE, Say, Turn, draft, step
 from tests.conftest import WorkerByHand
 from tests.toys import Toy
 
@@ -84,7 +84,7 @@ def test_text_that_no_database_stores_is_cleaned(say: Say, model: Toy, text: Ser
 
 
 def test_a_failed_run_is_explained_even_without_a_model(say: Say, model: Toy, text: Server) -> None:
-    model.script([draft(step("s1", "text.fail", message="out of paper")), {"status": 400}])
+    model.script([draft(step("s1", "text.fail", message="out of paper")), NOTHING_MORE, {"status": 400}])
     turn = say("Fail")
     assert turn.run.status == "failed"
     assert "out of paper" in turn.answer.content
@@ -174,7 +174,7 @@ def test_a_worker_that_died_after_the_last_word_leaves_only_the_end_to_write(
     token = leases.claim(run.pk) or 0
     answer = services.start_answer(run=run, question=question, provider="", model="", note="", lease_token=token)
     services.add_to_answer(answer=answer, delta="It is A.", lease_token=token)
-    services.end_answer(answer=answer, content="It is A.", status="done", usage=Usage(), lease_token=token)
+    services.end_answer(answer=answer, content="It is A.", status="done", spent=Spent(), lease_token=token)
     leases.release(run.pk, token)
     jobs.answer_turn(str(run.pk))
     turn = Turn(Run.objects.get(pk=run.pk))
@@ -183,7 +183,8 @@ def test_a_worker_that_died_after_the_last_word_leaves_only_the_end_to_write(
 
 
 def test_a_retried_run_is_answered_again(say: Say, model: Toy, text: Server, api: Any, worker: WorkerByHand) -> None:
-    model.script([draft(step("s1", "text.fail", message="no")), {"text": "It failed."}, {"text": "Again it failed."}])
+    fails = draft(step("s1", "text.fail", message="no"))
+    model.script([fails, NOTHING_MORE, {"text": "It failed."}, NOTHING_MORE, {"text": "Again it failed."}])
     turn = say("Fail")
     assert turn.answer.content == "It failed."
     assert api.post(f"/chain/runs/{turn.run.pk}/retry", {}, format="json").status_code < 300

@@ -10,7 +10,7 @@ from chains.models import Result, Run
 from chat import jobs
 from registry.models import Server
 from registry.services import authorise
-from tests.chat.conftest import Say, connected, draft, step
+from tests.chat.conftest import NOTHING_MORE, Say, connected, draft, step
 from tests.conftest import WorkerByHand
 from tests.toys import Toy
 
@@ -158,11 +158,12 @@ def test_a_result_that_gives_orders_is_fenced_and_adds_no_step(say: Say, model: 
 
 
 def test_a_failed_step_is_explained_and_the_run_fails(say: Say, model: Toy, text: Server) -> None:
-    model.script([draft(step("s1", "text.fail", message="out of paper")), {"text": "It failed: out of paper."}])
+    fails = draft(step("s1", "text.fail", message="out of paper"))
+    model.script([fails, NOTHING_MORE, {"text": "It failed: out of paper."}])
     turn = say("Fail")
     assert turn.run.status == "failed"
     assert turn.run.error["step"] == "s1"
-    told = model.requests()[1]["messages"][-1]["content"]
+    told = model.requests()[2]["messages"][-1]["content"]
     assert "out of paper" in told
     assert "NOT done: s1 (text.fail)" in told
     assert turn.answer.content == "It failed: out of paper."

@@ -7,7 +7,7 @@ has no `match`, or its `match` occurs in the request. A reply is
     {"tool_calls": [{"name": "…", "arguments": {…}}]}     or calls
     {"status": 429, "retry_after": 1, "message": "…"}     or an error
 and may say `match`, `delay_s` (before anything is sent), `chunk_delay_s` and `chunk_characters` (of a stream),
-`break_after` (end the connection after so many chunks) and `usage`.
+`break_after` (end the connection after so many chunks), `garbage_after` (send something that is no chunk) and `usage`.
 `GET /requests` lists the bodies received, `GET /unused` the replies nobody asked for.
 """
 
@@ -126,6 +126,8 @@ async def stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
     for sent, delta in enumerate(deltas(reply)):
         if sent == reply.get("break_after"):
             raise ConnectionResetError("scripted break")
+        if sent == reply.get("garbage_after"):
+            yield "data: {this is no JSON\n\n"
         await asyncio.sleep(reply.get("chunk_delay_s", 0))
         yield event(start | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
     reason = "tool_calls" if reply.get("tool_calls") else "stop"
@@ -170,6 +172,8 @@ async def anthropic_stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[
     for sent, delta in enumerate(deltas(reply)):
         if sent == reply.get("break_after"):
             raise ConnectionResetError("scripted break")
+        if sent == reply.get("garbage_after"):
+            yield "event: content_block_delta\ndata: {this is no JSON\n\n"
         await asyncio.sleep(reply.get("chunk_delay_s", 0))
         yield named("content_block_delta", index=0, delta={"type": "text_delta", "text": delta["content"] or ""})
     yield named("content_block_stop", index=0)

@@ -1,0 +1,69 @@
+"""Finding results again, by meaning and by words, among a user's own."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
+from django.db.models import F, QuerySet, Value
+from django.db.models.fields import FloatField
+from pgvector.django import CosineDistance
+
+from chains.models import Result
+from registry.embeddings import embed, embed_query, storable
+from registry.search.scoring import fuse
+
+CANDIDATES = 50  # of each kind
+LEAST_COSINE = 0.3  # texts that have nothing to do with each other stay below it in the packaged model
+MAX_WORDS = 30
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ResultHit:
+    result: Result
+    score: float
+
+
+def search_results(q: str, *, results: QuerySet[Result], limit: int = CANDIDATES) -> list[ResultHit]:
+    """Those of the given results that share a word with `q` or its meaning, the best first."""
+    scored = _scored(results, storable(q))
+    if scored is None:
+        return []
+    near = scored.exclude(distance=None).filter(distance__lt=1 - LEAST_COSINE).order_by("distance")[:CANDIDATES]
+    sharing = scored.filter(rank__gt=0).order_by("-rank")[:CANDIDATES]
+    found = list({row.pk: row for row in [*sharing, *near]}.values())
+    cosines = [None if row.distance is None else 1 - row.distance for row in found]
+    scores = fuse([row.rank for row in found], cosines)
+    hits = [ResultHit(row, round(score, 4)) for row, score in zip(found, scores, strict=True)]
+    return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+
+def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
+    """With `rank` by words and `distance` by meaning, None where there is no vector; None without words."""
+    words = list(dict.fromkeys(re.findall(r"\w+", q)))[:MAX_WORDS]
+    if not words:
+        return None
+    query = SearchQuery(" | ".join(words), search_type="raw", config="english")
+    texts = SearchVector("title", weight="A", config="english") + SearchVector("summary", weight="B", config="english")
+    vector = embed_query(q)
+    distance: Any = Value(None, output_field=FloatField())
+    if vector is not None:
+        distance = CosineDistance(F("embedding"), vector)
+    return results.defer("embedding").annotate(rank=SearchRank(texts, query), distance=distance)
+
+
+def text_of(result: Result) -> str:
+    """What a result is found by."""
+    return f"{result.title}\n{result.summary}"
+
+
+def embed_results() -> int:
+    """A vector for every result that has none; how many were computed. May stop anywhere and be called again."""
+    done = 0
+    while batch := list(Result.objects.filter(embedding=None).only("pk", "title", "summary").order_by("pk")[:BATCH]):
+        for result, vector in zip(batch, embed([text_of(result) for result in batch]), strict=True):
+            result.embedding = vector
+        Result.objects.bulk_update(batch, ["embedding"])
+        done += len(batch)
+    return done
