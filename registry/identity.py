@@ -12,12 +12,11 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from registry.secrets import is_secret
+
 MAX_KEYS = 20
 BOUND = "same:"  # of a key that a curator gave to records: they are one server whatever else they say
 MAX_KEY_CHARACTERS = 512
-SECRET_NAME = re.compile(
-    r"token|secret|passw|credential|api[-_]?key|apikey|authorization|private[-_]?key|[-_]key$", re.I
-)
 BRIDGES = frozenset({"mcp-remote", "mcp-proxy", "supergateway", "mcp-server", "mcp"})  # they start any server
 _GIT_HOSTS = ("github.com", "gitlab.com", "bitbucket.org", "codeberg.org")
 _TREE = re.compile(r"/(?:-/)?(?:tree|blob|src/branch)/[^/]+/?(?P<folder>.*)$")
@@ -59,11 +58,12 @@ def url_key(url: str) -> str:
         host, port = (parts.hostname or "").rstrip("."), parts.port
     except ValueError:
         return ""
-    if "{" in url or "$" in url or not _is_public_name(host):
+    if not _is_public_name(host):
         return ""
     at = f":{port}" if port not in (None, 80, 443) else ""
-    query = urlencode(sorted(pair for pair in parse_qsl(parts.query) if not SECRET_NAME.search(pair[0])))
-    return f"url:{host}{at}{parts.path.rstrip('/')}{'?' if query else ''}{query}"
+    query = urlencode(sorted(pair for pair in parse_qsl(parts.query) if not is_secret(pair[0])))
+    key = f"url:{host}{at}{parts.path.rstrip('/')}{'?' if query else ''}{query}"
+    return "" if re.search(r"[{$]|%7B|%24", key) else key
 
 
 def _is_public_name(host: str) -> bool:

@@ -1,7 +1,8 @@
 """A client's `mcp.json` in its dialects: Claude and Cursor (`mcpServers`), VS Code (`servers` and `inputs`).
 
-What stands there as an environment value or a header is somebody's secret as often as not: it becomes the record's
-`credentials`, which no import stores. Of a reference like `${input:key}` the name is kept, to ask for.
+What stands there as an environment value or a header is somebody's secret as often as not, and so may be what stands
+in an address or among arguments: it becomes the record's `credentials`, which no import stores, and is asked for. Of a
+reference like `${input:key}` the name is kept.
 """
 
 import hashlib
@@ -9,12 +10,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import urlsplit
 
-from registry.identity import SECRET_NAME, keys_of
+from registry.identity import keys_of
 from registry.importers import fields
 from registry.importers.base import BadRecord, CatalogueRecord, RejectedRecord
 from registry.models import Server
+from registry.secrets import places, taken_from_args, taken_from_url
 
 ENVELOPES = ("mcpServers", "servers", "context_servers")
 ADDRESSES = ("url", "serverUrl", "httpUrl")
@@ -28,8 +30,6 @@ STARTERS = {
     "dnx": "nuget",
 }
 _REFERENCE = re.compile(r"\$\{(?:(?:input|env):)?([\w.\-]+)\}")
-_SECRET_OPTION = re.compile(r"--?[\w-]*(?:token|secret|passw|api-?key|key|auth)[\w-]*", re.I)
-_SECRET_VALUE = re.compile(r"(?:Bearer|Basic) \S+|\b(?:sk|ghp|gho|xox[bp]|pat|glpat)[-_]\w{12,}", re.I)
 _VALUE_OPTIONS = {"-e", "--env", "-v", "--volume", "--name", "-p", "--network", "--mount", "--platform", "-u", "--user"}
 
 
@@ -61,10 +61,12 @@ def read_client(document: Mapping[str, Any], source: str) -> Iterator[CatalogueR
 
 def _read(name: str, entry: Mapping[str, Any], asked: Mapping[str, Any], source: str) -> CatalogueRecord:
     fields.required_text({"name": name}, "name", 255)
-    columns = _remote(entry) if _url(entry) else _command(entry)
+    columns, taken = _remote(entry) if _url(entry) else _command(entry)
     place = "header" if columns["url"] else "env"
     given = fields.mapping(entry.get("headers" if columns["url"] else "env"))
-    env_schema = fields.variables([_variable(key, value, asked) for key, value in given.items()], place)
+    named = places([columns["url"], *columns["args"]]) - given.keys()
+    inside = fields.variables([_variable(key, None, asked) | {"secret": True} for key in sorted(named)], "address")
+    env_schema = [*fields.variables([_variable(key, value, asked) for key, value in given.items()], place), *inside]
     columns |= {"name": name, "env_schema": env_schema, "auth_type": fields.auth_type(env_schema)}
     values = {key: value for key, value in given.items() if isinstance(value, str) and not _REFERENCE.search(value)}
     return CatalogueRecord(
@@ -73,7 +75,7 @@ def _read(name: str, entry: Mapping[str, Any], asked: Mapping[str, Any], source:
         data={key: columns[key] for key in ("name", "transport", "url", "command", "args", "env_schema")},
         columns=columns,
         identity=_identity(columns),
-        credentials=values,
+        credentials=taken | values,
     )
 
 
@@ -81,44 +83,30 @@ def _url(entry: Mapping[str, Any]) -> str:
     return next((fields.text(entry, name) for name in ADDRESSES if entry.get(name)), "")
 
 
-def _remote(entry: Mapping[str, Any]) -> dict[str, Any]:
-    url = fields.web_address(_without_secrets(_url(entry)))
+def _remote(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns, and the secrets that stood in the address."""
+    shown, taken = taken_from_url(_named(_url(entry)))
+    url = fields.web_address(shown)
     if not url:
-        raise BadRecord(f"It has an impossible address: {_without_secrets(_url(entry))[:100]!r}.")
+        raise BadRecord(f"It has an impossible address: {shown.partition('?')[0].rpartition('@')[2][:100]!r}.")
     is_sse = fields.text(entry, "type") == "sse" or urlsplit(url).path.rstrip("/").endswith("/sse")
     transport = Server.Transport.SSE if is_sse else Server.Transport.STREAMABLE_HTTP
-    return {"transport": transport, "url": url, "command": "", "args": []}
+    return {"transport": transport, "url": url, "command": "", "args": []}, taken
 
 
-def _without_secrets(url: str) -> str:
-    head, mark, query = url.partition("?")
-    kept = [pair for pair in parse_qsl(query, keep_blank_values=True) if not SECRET_NAME.search(pair[0])]
-    return f"{head}?{urlencode(kept)}" if mark and kept else head
-
-
-def _command(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _command(entry: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """The columns, and the secrets that stood among the arguments."""
     command = fields.text(entry, "command", 2_000)
     if not command:
         raise BadRecord("It has neither a command nor a url.")
     given = entry.get("args")
-    args = [str(part) for part in given] if isinstance(given, list) else []
-    return {"transport": Server.Transport.STDIO, "url": "", "command": command, "args": list(_shown(args))}
+    shown, taken = taken_from_args([_named(str(part)) for part in given] if isinstance(given, list) else [])
+    return {"transport": Server.Transport.STDIO, "url": "", "command": command, "args": shown}, taken
 
 
-def _shown(args: list[str]) -> Iterator[str]:
-    """Arguments as everybody may see them: `{name}` for what is somebody's own."""
-    hides = ""
-    for part in args:
-        option, equals, _ = part.partition("=")
-        if hides and not part.startswith("-"):
-            yield f"{{{hides}}}"
-        elif equals and _SECRET_OPTION.fullmatch(option):
-            yield f"{option}={{{option.lstrip('-')}}}"
-        elif equals and SECRET_NAME.search(option):
-            yield f"{option}={{{option}}}"
-        else:
-            yield _SECRET_VALUE.sub("{secret}", _REFERENCE.sub(r"{\1}", part))
-        hides = part.lstrip("-") if not equals and _SECRET_OPTION.fullmatch(part) else ""
+def _named(text: str) -> str:
+    """`{name}` for each reference."""
+    return _REFERENCE.sub(r"{\1}", text)
 
 
 def _variable(name: str, value: Any, asked: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from registry.connectors import ToolDefinition
 from registry.embeddings import storable
-from registry.identity import SECRET_NAME
 from registry.importers.base import BadRecord
 from registry.models import Server
+from registry.secrets import is_secret
 
 MAX_DEPTH = 60
 MAX_DESCRIPTION_CHARACTERS = 20_000
@@ -67,7 +67,7 @@ def variable(entry: Mapping[str, Any], place: str) -> dict[str, Any]:
         "name": name,
         "description": text(entry, "description", 1_000),
         "required": bool(entry.get("isRequired", entry.get("required"))),
-        "secret": stated if isinstance(stated, bool) else bool(SECRET_NAME.search(name)),
+        "secret": stated if isinstance(stated, bool) else is_secret(name),
         "in": place,
     }
     for optional in ("default", "value", "choices"):

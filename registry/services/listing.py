@@ -23,7 +23,7 @@ from registry.services.folding import fold
 from registry.services.listed_tools import write_listed_tools
 from registry.slugs import free_slugs
 
-MAPPING_VERSION = 2  # raise it when an importer reads more out of the same record: all are written again
+MAPPING_VERSION = 3  # raise it when an importer reads more out of the same record: all are written again
 WRITING_LOCK = 0x6D637001  # of Postgres: two imports that link servers take turns, batch by batch
 RECORD_COLUMNS = [
     "data", "version", "columns", "identity", "tool_count", "content_hash", "removed_at", "fetched_at", "seen_at",

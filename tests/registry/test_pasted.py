@@ -11,6 +11,7 @@ from registry.connectors import Target
 from registry.credentials import credentials_for
 from registry.models import Server
 from registry.pasted import NotUnderstood, Understood, understand
+from registry.secrets import is_secret
 
 SECRET = "hunter2-hunter2"
 
@@ -66,6 +67,12 @@ def test_a_command_line_is_read_as_a_shell_would(line: str, words: list[str], na
          {"TOKEN": SECRET}),
         (json.dumps({"servers": {"a": {"url": "https://a.example/mcp", "headers": {"X-Key": SECRET}}}}),
          {"X-Key": SECRET}),
+        (json.dumps({"mcpServers": {"a": {"command": "npx", "args": ["thing", "--api-key", SECRET]}}}),
+         {"api-key": SECRET}),
+        (json.dumps({"mcpServers": {"a": {"command": "npx", "args": ["thing", f"sk-{SECRET}"]}}}),
+         {"secret": f"sk-{SECRET}"}),
+        (json.dumps({"servers": {"a": {"url": f"https://a.example/mcp?key={SECRET}&team=blue"}}}), {"key": SECRET}),
+        (f"npx thing sk-{SECRET}", {"secret": f"sk-{SECRET}"}),
     ],
 )  # fmt: skip
 def test_what_is_secret_becomes_a_credential_and_is_not_shown(text: str, credentials: dict[str, str]) -> None:
@@ -81,6 +88,8 @@ def test_what_is_secret_becomes_a_credential_and_is_not_shown(text: str, credent
         f"npx thing --api-key {SECRET} --port=8",
         f"npx thing --api-key={SECRET}",
         f"docker run -e TOKEN={SECRET} acme/maps",
+        json.dumps({"mcpServers": {"a": {"command": "npx", "args": ["thing", "--api-key", SECRET]}}}),
+        json.dumps({"mcpServers": {"a": {"command": "docker", "args": ["run", "-e", f"TOKEN={SECRET}", "a/b"]}}}),
     ],
 )
 def test_a_credential_is_back_in_its_place_when_the_server_is_started(text: str) -> None:
@@ -88,6 +97,25 @@ def test_a_credential_is_back_in_its_place_when_the_server_is_started(text: str)
     target = Target.of(Server(transport="stdio", **found.address), found.credentials)
     assert SECRET in " ".join([*target.args, *target.env.values()])
     assert "{" not in " ".join(target.args)
+
+
+@pytest.mark.parametrize("reference", ["${input:maps}", "${env:maps}", "${maps}"])
+def test_a_reference_in_an_address_is_asked_for(reference: str) -> None:
+    found = one(json.dumps({"servers": {"a": {"url": f"https://a.example/mcp?api_key={reference}"}}}))
+    assert (found.shown, found.asked) == ("https://a.example/mcp?api_key={maps}", ["maps"])
+    assert found.credentials == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        *((name, True) for name in ("API_TOKEN", "apiKey", "X-Auth", "Authorization", "client_secret", "DB_PASSWORD")),
+        *((name, True) for name in ("key", "ACCESS_KEY", "--private-key", "passphrase", "BASIC_AUTH", "bearer")),
+        *((name, False) for name in ("MAX_TOKENS", "AUTHOR", "authority", "tokenizer", "keyboard", "monkey", "REGION")),
+    ],
+)
+def test_a_secret_is_known_by_its_name(name: str, expected: bool) -> None:
+    assert is_secret(name) is expected
 
 
 def test_a_credential_of_an_address_is_sent_there_and_not_as_a_header() -> None:

@@ -54,14 +54,16 @@ def test_claudes_file_names_commands_and_their_values_stay_apart() -> None:
 
 def test_vs_codes_file_asks_as_its_inputs_say() -> None:
     record = one(VSCODE)
-    assert record.columns["url"] == "https://words.example/mcp?lang=en"
-    authorization, region = record.columns["env_schema"]
+    assert record.columns["url"] == "https://words.example/mcp?api_key={api_key}&lang=en"
+    assert record.identity == ("url:words.example/mcp?lang=en",)
+    authorization, region, key = record.columns["env_schema"]
+    assert (key["name"], key["secret"], key["in"]) == ("api_key", True, "address")
     assert (authorization["description"], authorization["secret"], authorization["in"]) == (
         "Key of Words",
         True,
         "header",
     )
-    assert (record.credentials, region["secret"]) == ({"X-Region": "eu"}, False)
+    assert (record.credentials, region["secret"]) == ({"X-Region": "eu", "api_key": "mine"}, False)
 
 
 def test_vs_codes_settings_have_it_one_deeper() -> None:
@@ -99,7 +101,11 @@ def test_parts_of_a_file_are_understood(text: str) -> None:
         (["--api-key", "mine"], ["--api-key", "{api-key}"]),
         (["--token=mine"], ["--token={token}"]),
         (["-e", "WORDS_TOKEN=mine"], ["-e", "WORDS_TOKEN={WORDS_TOKEN}"]),
-        (["--header", "Authorization: Bearer mine"], ["--header", "Authorization: {secret}"]),
+        (["--header", "Authorization: Bearer mine"], ["--header", "Authorization: {Authorization}"]),
+        (["--header=Authorization: Bearer mine"], ["--header=Authorization: {secret}"]),
+        (["--header", "Authorization: Bearer ${WORD}"], ["--header", "Authorization: Bearer {WORD}"]),
+        (["--header", "Authorization:${WORD}"], ["--header", "Authorization:{WORD}"]),
+        (["--token", "${env:WORD}"], ["--token", "{WORD}"]),
         (["${env:HOME}/data"], ["{HOME}/data"]),
         (["--port", "80"], ["--port", "80"]),
     ],
