@@ -51,8 +51,9 @@ class ToolDefinition:
 class Introspection:
     """Who a server says it is and what it offers. `problems` are sentences about tools left out.
 
-    A description of a service may also say how many data models it has, how one signs in (a value of Server.AuthType)
-    and what to ask a user for (in the shape of Server.env_schema). `latency_ms` is set where connecting sent nothing.
+    A description of a service may also say what it is for, how many data models it has, how one signs in (a value of
+    Server.AuthType) and what to ask a user for (in the shape of Server.env_schema). `latency_ms` is set where
+    connecting sent nothing.
     """
 
     protocol_version: str
@@ -60,6 +61,7 @@ class Introspection:
     server_version: str
     tools: list[ToolDefinition]
     problems: list[str]
+    description: str = ""
     model_count: int | None = None
     auth_type: str | None = None
     env_schema: list[dict[str, Any]] = field(default_factory=list)

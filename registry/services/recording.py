@@ -15,6 +15,7 @@ from registry.embeddings import content_hash, text_of
 from registry.models import Connection, Health, HealthCheck, Server, Tool
 from registry.probes import ProbeOutcome
 from registry.schedule import reschedule
+from registry.search.indexing import describe
 from registry.services.acceptance import accept_first_sight
 from registry.services.embedding import embed_on_commit
 
@@ -55,6 +56,7 @@ def record_probe(*, server: Server, outcome: ProbeOutcome, user: User | None = N
             changes = _record_tools(server, outcome.introspection.tools, now, keeps_missing=keeps)
             _count(server, outcome.introspection, now)
             _take_sign_in(server, outcome.introspection)
+            _take_description(server, outcome.introspection)
         if user is None:
             _record_health(server, outcome, now)
         else:
@@ -149,6 +151,16 @@ def _take_sign_in(server: Server, found: Introspection) -> None:
     if found.auth_type is not None:
         server.auth_type, server.env_schema = found.auth_type, found.env_schema
         server.save(update_fields=["auth_type", "env_schema"])
+
+
+def _take_description(server: Server, found: Introspection) -> None:
+    """What a document says of itself, where nobody said anything else. Catalogues speak for their own servers."""
+    if server.source != "custom" or server.description or not found.description:
+        return
+    server.description, server.title = found.description, server.title or found.server_name
+    describe(server)
+    server.save(update_fields=["description", "title", "search_text", "content_hash", "embedding"])
+    embed_on_commit()
 
 
 def _record_health(server: Server, outcome: ProbeOutcome, now: datetime) -> None:

@@ -11,7 +11,7 @@ from django.core.cache import cache
 
 from chains.services import start_run
 from registry.connectors.openapi import memory
-from registry.models import Server, Tool
+from registry.models import HealthCheck, Server, Tool
 from registry.probes import probe
 from registry.services import authorise, record_probe
 from tests.stack import Stack
@@ -67,6 +67,26 @@ def tested(db: None, service: Toy) -> Server:
     )
     record_probe(server=server, outcome=async_to_sync(probe)(server, {}))
     return server
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [({}, "It echoes."), ({"description": "Mine."}, "Mine."), ({"source": "docker"}, "")]
+)
+def test_its_document_describes_it_where_nobody_else_did(service, db, said, kept):
+    server = Server.objects.create(slug="toy", name="Toy", transport="openapi", openapi_url=service.url, **said)
+    record_probe(server=server, outcome=async_to_sync(probe)(server, {}))
+    server = Server.objects.defer(None).get()
+    assert (server.description, "echoes" in server.search_text) == (kept, kept == "It echoes.")
+
+
+def test_pages_speak_of_documents_and_servers_each_in_their_words(web, db):
+    told = {"openapi": "Not an OpenAPI document", "sse": "Not an MCP server"}
+    for transport, words in told.items():
+        server = Server.objects.create(
+            slug=transport, name=transport, transport=transport, source="test", visibility="public", health="not_mcp"
+        )
+        HealthCheck.objects.create(server=server, health="not_mcp")
+        assert words in web.get(f"/servers/{transport}").content.decode()
 
 
 def test_its_page_asks_for_what_its_document_names(web, tested):

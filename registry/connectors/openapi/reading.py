@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -17,7 +18,9 @@ from registry.connectors.openapi.parsing import not_openapi, parsed
 from registry.connectors.openapi.tools import ToolMaker
 from registry.connectors.openapi.transfer import Answer, send
 from registry.connectors.recording import Exchange
+from registry.connectors.tools import storable
 
+MAX_DESCRIPTION = 10_000
 MAX_DOCUMENT_BYTES = 20_000_000
 FETCH_TIMEOUT_S = 30.0
 ACCEPT = "application/json, application/yaml;q=0.9, */*;q=0.5"
@@ -106,6 +109,7 @@ def _read(fetched: Fetched) -> tuple[Introspection, Service]:
         server_version=_text(document.info.get("version")),
         tools=[tool for tool, _ in made],
         problems=maker.told,
+        description=_description(document.info),
         model_count=len(document.models),
         auth_type=used[0].kind if used else None,
         env_schema=security.env_schema(used),
@@ -114,5 +118,10 @@ def _read(fetched: Fetched) -> tuple[Introspection, Service]:
     return introspection, Service(operations, schemes)
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)[:255]
+def _description(info: Mapping[str, Any]) -> str:
+    said = (_text(info.get(name), MAX_DESCRIPTION) for name in ("description", "summary", "title"))
+    return next(filter(None, said), "")
+
+
+def _text(value: object, limit: int = 255) -> str:
+    return "" if value is None else storable(str(value).strip())[:limit]
