@@ -6,14 +6,15 @@ One drawing serves the first page, every later fragment and the page after a rel
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from chains.drawn_arguments import Argument, shown_arguments
 from chains.models import Result, Run, RunEvent, ToolRun
-from chains.plan import PlanError, Step, layers, parse
+from chains.plan import Plan, PlanError, Step, layers, parse
 
 MAX_TEXT_CHARS = 20_000
 MAX_EDITED_CHARS = 2_000
@@ -49,20 +50,6 @@ ADVICE = {
 }
 GENERAL_ADVICE = "Retry goes on from the first unfinished step; what is done stays done."
 UNKNOWN_ADVICE = "Look on the server whether it happened, then say how to go on."
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A piece of an argument: text, or the name of what it refers to."""
-
-    text: str
-    is_reference: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    name: str
-    segments: tuple[Segment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +154,14 @@ def drawing_of_plan(data: Any) -> Drawing:
     return Drawing(columns=[[_planned(step) for step in column] for column in columns])
 
 
+def drawing_of_steps(steps: Sequence[Step]) -> Drawing:
+    """Of a plan that may be wrong in any way: steps that wait for each other in a circle stand last."""
+    columns = layers(Plan({}, tuple(steps), {}, None))
+    placed = [step for column in columns for step in column]
+    stuck = [step for step in steps if step not in placed]
+    return Drawing(columns=[[_planned(step) for step in column] for column in [*columns, stuck] if column])
+
+
 def drawing_of(run: Run) -> Drawing:
     return drawings_of([run])[run.pk]
 
@@ -266,7 +261,7 @@ def _planned(step: Step) -> Card:
         tool=step.tool,
         state=ToolRun.Status.PENDING,
         words=STEP_WORDS[ToolRun.Status.PENDING],
-        arguments=_arguments(step.arguments),
+        arguments=shown_arguments(step.arguments),
         needs=" ".join(step.needs),
     )
 
@@ -280,7 +275,7 @@ def _live(card: Card, tool_run: ToolRun, files: Mapping[str, list[Result]], stre
         tool=tool_run.tool,
         state=tool_run.status,
         words="rejected" if error.get("code") == "rejected" else STEP_WORDS[ToolRun.Status(tool_run.status)],
-        arguments=_arguments(tool_run.arguments),
+        arguments=shown_arguments(tool_run.arguments),
         needs=card.needs,
         exact_arguments=json.dumps(tool_run.arguments, indent=2, ensure_ascii=False),
         approval_hash=tool_run.approval_hash,
@@ -333,72 +328,3 @@ def _pretty(value: Any) -> str:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def _arguments(arguments: Any) -> list[Argument]:
-    if not isinstance(arguments, dict):
-        return []
-    return [Argument(name, tuple(_joined(_segments(value, inside=False)))) for name, value in arguments.items()]
-
-
-def _segments(value: Any, *, inside: bool) -> Iterator[Segment]:
-    """`inside` JSON text is quoted; alone it is shown as it is."""
-    match value:
-        case {"$ref": str(target)}:
-            yield Segment(f"← {_readable(target)}", is_reference=True)
-        case {"$input": str(pointer)}:
-            yield Segment(f"← {pointer.strip('/') or 'inputs'}", is_reference=True)
-        case {"$format": str(text)}:
-            yield from _format_segments(text)
-        case dict() if value:
-            yield from _list_segments("{", ((f"{json.dumps(name)}: ", item) for name, item in value.items()), "}")
-        case list() if value:
-            yield from _list_segments("[", (("", item) for item in value), "]")
-        case str() if not inside:
-            yield Segment(value)
-        case _:
-            yield Segment(json.dumps(value, ensure_ascii=False))
-
-
-def _list_segments(start: str, items: Iterable[tuple[str, Any]], end: str) -> Iterator[Segment]:
-    yield Segment(start)
-    for index, (label, item) in enumerate(items):
-        yield Segment((", " if index else "") + label)
-        yield from _segments(item, inside=True)
-    yield Segment(end)
-
-
-def _format_segments(text: str) -> Iterator[Segment]:
-    while text:
-        before, brace, rest = text.partition("{")
-        inside, closing, after = rest.partition("}")
-        is_reference = bool(closing) and "#" in inside
-        if before:
-            yield Segment(before)
-        if is_reference:
-            yield Segment(f"← {_readable(inside)}", is_reference=True)
-        elif brace:
-            yield Segment(brace + inside + closing)
-        text = after
-
-
-def _readable(target: str) -> str:
-    """`s1#/json/datetime` as `s1 datetime`: where it comes from and which part of it."""
-    step, _, pointer = target.partition("#")
-    path = pointer.strip("/").removeprefix("json/")
-    return path if step == "input" else f"{step} {path}".strip()
-
-
-def _joined(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Neighbouring pieces of plain text as one."""
-    text = ""
-    for segment in segments:
-        if segment.is_reference:
-            if text:
-                yield Segment(text[:MAX_TEXT_CHARS])
-            yield segment
-            text = ""
-        else:
-            text += segment.text
-    if text:
-        yield Segment(text[:MAX_TEXT_CHARS])

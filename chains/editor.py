@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from chains.drawing import Drawing, drawing_of_plan
+from chains.drawing import Drawing, drawing_of_steps
 from chains.editing import EMPTY, PlanData, dependants, done, input_properties, names_of, object_of, steps_of
 from chains.editor_fields import ABSENT, INPUT, STEP, Choice, Group, ValueField, value_field
 from chains.editor_reading import Reading, like, parameters, toolbox_of
@@ -97,7 +97,8 @@ class Editor:
     @property
     def drawing(self) -> Drawing:
         """Steps that keep it from running are drawn as such."""
-        drawn = drawing_of_plan(self.data)
+        steps = [like(step, index) for index, step in enumerate(self.steps)]
+        drawn = drawing_of_steps(steps)
         troubled = {str(step.get("id")) for index, step in enumerate(self.steps) if errors(self._problems_at(index))}
         columns = [
             [replace(card, state="failed") if card.step in troubled else card for card in column]

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.http import QueryDict
 
-from chains.editing import PlanData, input_properties, object_of, rename_step, steps_of
+from chains.editing import PlanData, input_properties, needs_of, object_of, rename_step, steps_of
 from chains.editor_fields import ABSENT, read_value
 from chains.plan import Problem, Step, Toolbox, pointer_to
 
@@ -108,8 +108,9 @@ class Reading:
 
 
 def like(step: Mapping[str, Any], index: int) -> Step:
-    """For looking a step up among the tools, however wrong it is otherwise."""
-    return Step(str(step.get("id", "")), str(step.get("server", "")), str(step.get("tool", "")), index)
+    """For looking a step up among the tools and for drawing it, however wrong it is otherwise."""
+    names = (str(step.get(name, "")) for name in ("id", "server", "tool"))
+    return Step(*names, index, arguments=object_of(step, "arguments"), needs=tuple(sorted(needs_of(step))))
 
 
 def toolbox_of(data: PlanData, user: User) -> Toolbox:

@@ -175,6 +175,15 @@ def test_problems_stand_at_their_step_and_the_card_is_marked(edit: Callable[...,
     assert re.search(r'data-step="s2"\s+data-state="failed"', page)
 
 
+@pytest.mark.parametrize("wrong", [{"retries": 99}, {"needs": ["s2"]}, {"needs": ["nobody"]}, {"id": "s2"}])
+def test_a_plan_that_cannot_run_is_still_drawn(edit: Callable[..., str], wrong: dict[str, Any]) -> None:
+    second = step("s2", "toy.say", words={"$ref": "s1#/text"})
+    page = edit(plan(step("s1", "toy.hear") | wrong, second))
+    assert len(re.findall(r'data-state="(?:failed|pending)"', page)) == 2
+    assert "cannot be drawn" not in page
+    assert "it from running" in page
+
+
 def test_text_changed_in_the_json_view_wins_and_the_cards_follow(edit: Callable[..., str]) -> None:
     data, other = plan(step("s1", "toy.say", words="a")), plan(step("s9", "toy.hear"))
     typed = fields(0, "s1", a0_0_kind="value", a0_0_value="b")
