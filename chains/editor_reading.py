@@ -109,8 +109,14 @@ class Reading:
 
 def like(step: Mapping[str, Any], index: int) -> Step:
     """For looking a step up among the tools and for drawing it, however wrong it is otherwise."""
-    names = (str(step.get(name, "")) for name in ("id", "server", "tool"))
-    return Step(*names, index, arguments=object_of(step, "arguments"), needs=tuple(sorted(needs_of(step))))
+    return Step(
+        str(step.get("id", "")),
+        str(step.get("server", "")),
+        str(step.get("tool", "")),
+        index,
+        arguments=object_of(step, "arguments"),
+        needs=tuple(sorted(needs_of(step))),
+    )
 
 
 def toolbox_of(data: PlanData, user: User) -> Toolbox:

@@ -17,7 +17,6 @@ from chains.models import Run, SpentKey, Template, ToolRun
 from chains.plan import (
     Plan,
     PlanError,
-    Problem,
     Toolbox,
     check,
     errors,
@@ -27,23 +26,8 @@ from chains.plan import (
     parse,
     with_defaults,
 )
+from chains.refusals import Conflict, InputError
 from registry.connectors import CallResult
-
-
-class InputError(Exception):
-    """What the run was given does not fit the plan's inputs; paths are pointers into the inputs."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__(problems[0].message)
-        self.problems = problems
-
-
-class Conflict(Exception):
-    """The run is not in a state in which this can be done; the message is a sentence."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
 
 
 def start_run(
