@@ -4,10 +4,13 @@ A measure takes how often to repeat and returns what each repetition took.
 """
 
 from bench.chain import chain_to_finished, overhead_per_step, request_to_first_call
+from bench.crowd import fifty_runs, memory_of_fifty
 from bench.measure import Measure
+from bench.parallel import twenty_at_once
 from bench.probes import list_while_testing, thousand_tested
 from bench.search import search_latency
 from bench.startup import first_start, second_start
+from bench.viewers import event_to_viewer
 
 MEASURES = {
     measure.name: measure
@@ -18,7 +21,19 @@ MEASURES = {
             "chain", "ms", 30, "POST /chain/execute to RUN_FINISHED, three steps on one toy server", chain_to_finished
         ),
         Measure("step", "ms", 10, "a step of a 20-step chain beyond the same call made directly", overhead_per_step),
-        Measure("first-call", "ms", 20, "acknowledged request to the first call of a tool", request_to_first_call),
+        Measure("parallel", "s", 10, "20 steps of 500 ms that need nothing of each other", twenty_at_once),
+        Measure(
+            "viewers", "ms", 1, "event to each of 200 viewers, half websockets, half SSE, of 4 runs", event_to_viewer
+        ),
+        Measure("fifty", "s", 3, "50 runs of three steps at once, two workers", fifty_runs),
+        Measure("fifty-memory", "MB", 1, "what the two workers and their jobs held at most", memory_of_fifty),
+        Measure(
+            "first-call",
+            "ms",
+            20,
+            "POST /chain/execute to the first call's arrival at its server",
+            request_to_first_call,
+        ),
         Measure("probes", "s", 1, "1,000 servers tested by two workers, a tenth each dead and silent", thousand_tested),
         Measure("list-while-probing", "ms", 300, "GET /registry in the meantime", list_while_testing),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),

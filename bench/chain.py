@@ -103,8 +103,8 @@ async def per_direct_call(toy: Toy) -> float:
 
 
 def request_to_first_call(repeat: int) -> list[float]:
-    """From the acknowledged request to the first call of a tool, milliseconds."""
-    toy = running_toy("text")
+    """From sending the request to the first call's arrival at the tool's server, milliseconds."""
+    toy = running_toy("clock")
     try:
         with running_stack(OUTBOUND_ALLOW="127.0.0.0/8") as stack:
             connect(stack, toy)
@@ -115,8 +115,9 @@ def request_to_first_call(repeat: int) -> list[float]:
 
 
 def first_call(stack: Stack) -> float:
-    started = call(stack, "POST", "/chain/execute", {"plan": {"version": 1, "steps": LONG[:1]}})
+    plan = {"version": 1, "steps": [{"id": "s1", "server": "toy", "tool": "now"}]}
+    asked_at = time.time()
+    started = call(stack, "POST", "/chain/execute", {"plan": plan})
     last_event(stack, started["stream_url"])
     run = call(stack, "GET", f"/chain/runs/{started['run_id']}")
-    took = datetime.fromisoformat(run["steps"][0]["started_at"]) - datetime.fromisoformat(run["created_at"])
-    return took.total_seconds() * 1000
+    return (float(run["steps"][0]["result"]["text"]) - asked_at) * 1000

@@ -100,23 +100,23 @@ def _is_compacted(run_id: uuid.UUID | str, after: int) -> bool:
     return False
 
 
-async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[Event]:
+async def batches(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[list[Event]]:
     """Every event after `after`, in order, none twice, until the run is over; without `after` a STATE_SNAPSHOT first.
 
-    A run that is tried again after its end goes on in the same stream; where events after `after` were compacted, a
-    snapshot stands for them. Raises Run.DoesNotExist.
+    Those that are there at the same time come together. A run that is tried again after its end goes on in the same
+    stream. Raises Run.DoesNotExist.
     """
     async with tails.tail_of(uuid.UUID(str(run_id))) as tail:
-        if after is None or await database_sync_to_async(_is_compacted)(run_id, after):
+        if after is None:
             state = await database_sync_to_async(_snapshot_event)(run_id)
-            yield state
+            yield [state]
             after = state.seq
         while True:
             changed = tail.changed
             found = await tail.after(after)
-            for event in found.events:
-                yield event
-                after = event.seq
+            if found.events:
+                yield found.events
+                after = found.events[-1].seq
             if found.over:
                 return
             if len(found.events) < tails.BATCH:
@@ -124,32 +124,38 @@ async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerato
                     await asyncio.wait_for(changed.wait(), tails.LOOK_AGAIN_S)
 
 
-def as_sse(event: Event) -> bytes:
-    # One line: JSON escapes line breaks, so no server's text can end the event early.
-    return f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
+async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[Event]:
+    """The events of `batches`, one by one."""
+    found = batches(run_id, after)
+    try:
+        async for events in found:
+            for event in events:
+                yield event
+    finally:
+        await found.aclose()
 
 
 async def sse_stream(run_id: uuid.UUID | str, after: int | None) -> AsyncIterator[bytes]:
-    """`subscribe` as the body of a text/event-stream response, with a comment every HEARTBEAT_S seconds."""
+    """`batches` as the body of a text/event-stream response, with a comment every HEARTBEAT_S seconds."""
     yield b": connected\n\n"
-    events = subscribe(run_id, after)
-    upcoming = asyncio.ensure_future(anext(events, None))
+    found = batches(run_id, after)
+    upcoming = asyncio.ensure_future(anext(found, None))
     try:
         while True:
             done, _ = await asyncio.wait({upcoming}, timeout=HEARTBEAT_S)
             if not done:
                 yield b": still here\n\n"
                 continue
-            event = upcoming.result()
-            if event is None:
+            events = upcoming.result()
+            if events is None:
                 return
-            yield as_sse(event)
-            upcoming = asyncio.ensure_future(anext(events, None))
+            yield b"".join(event.sse for event in events)
+            upcoming = asyncio.ensure_future(anext(found, None))
     finally:
         upcoming.cancel()
         with suppress(asyncio.CancelledError, StopAsyncIteration):
             await upcoming
-        await events.aclose()
+        await found.aclose()
 
 
 def parse_after(last_event_id: str | None, after: str | None) -> int | None:

@@ -50,6 +50,11 @@ class Event:
         """Its JSON, made once for all viewers."""
         return json.dumps(self.as_json(), cls=DjangoJSONEncoder, ensure_ascii=False)
 
+    @cached_property
+    def sse(self) -> bytes:
+        # One line: JSON escapes line breaks, so no server's text can end the event early.
+        return f"id: {self.seq}\nevent: {self.type}\ndata: {self.text}\n\n".encode()
+
 
 @dataclass(frozen=True, slots=True)
 class Read:

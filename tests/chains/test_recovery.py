@@ -5,18 +5,21 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+import django_rq
 import psutil
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 from redis import Redis
+from rq.job import Job, JobStatus
 
-from chains import dispatch
+from chains import dispatch, executor
 from chains.jobs import reconcile
 from chains.models import Run, ToolRun
 from chains.services import start_run
@@ -42,6 +45,12 @@ def real_worker(kind: str = "mcpregistry.workers.ForkingWorker", **environment: 
         for each in [*family.children(recursive=True), family]:
             each.send_signal(signal.SIGKILL)
         process.wait()
+
+
+def workers_pid() -> int:
+    """Of the worker that `real_worker` started."""
+    mine = [each for each in psutil.Process().children() if "rqworker" in each.cmdline()]
+    return mine[0].pid
 
 
 def age(run: Run) -> None:
@@ -71,6 +80,85 @@ def test_a_killed_workers_run_goes_on_where_it_stopped(
     assert (run.status, event_types(run)[-1]) == (Run.Status.SUCCEEDED, "RUN_FINISHED")
     assert (toy_files.root / ".writes").read_text() == "a\n"
     assert list(run.events.values_list("seq", flat=True)) == list(range(1, run.last_seq + 1))
+
+
+def test_a_run_whose_driver_was_killed_need_not_wait_for_its_lease(
+    alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    run = start_run(user=alice, plan=plan(step("slow", "text.slow", seconds=1)))
+    with real_worker():
+        until(lambda: statuses(run)["slow"] == "running")
+        (horse,) = psutil.Process(workers_pid()).children()
+        horse.kill()
+        until(lambda: Run.objects.filter(pk=run.pk, lease_expires_at=None, lease_token=1).exists())
+    age(run)
+    assert reconcile() == 1
+    worker.run("runs")
+    assert statuses(run) == {"slow": "succeeded"}
+
+
+def test_a_long_run_is_handed_from_job_to_job(
+    alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor, "HAND_OVER_S", 0.3)
+    slow = [step(f"s{n}", "text.slow", seconds=0.4) | {"needs": [f"s{n - 1}"] if n else []} for n in range(3)]
+    run = start_run(user=alice, plan=plan(*slow))
+    worker.run("runs")
+    assert set(statuses(run).values()) == {"succeeded"}
+    assert run.lease_token == 3  # a job a step
+    assert event_types(run).count("STEP_STARTED") == 3
+
+
+def test_a_run_that_meets_the_hard_limit_of_its_job_goes_on_in_another(
+    alice: User, text: Server, files: Server, toy_files: Toy, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "hard_limit_s", lambda run: 2)
+    writes = step("w", "files.write_file", path="a", content="b")
+    run = start_run(user=alice, plan=plan(writes, step("slow", "text.slow", seconds=4) | {"needs": ["w"]}))
+    with real_worker():
+        until(lambda: statuses(run)["slow"] == "running")
+        job = Job.fetch(dispatch.job_id(run).replace("-1-1", "-1-0"), connection=django_rq.get_connection("runs"))
+        until(lambda: job.get_status() == JobStatus.FAILED)
+    monkeypatch.undo()
+    age(run)
+    assert reconcile() == 1
+    worker.run("runs")
+    assert set(statuses(run).values()) == {"succeeded"}
+    assert (toy_files.root / ".writes").read_text() == "a\n"
+
+
+def test_two_reconcilers_at_once_queue_a_forgotten_run_so_that_it_is_driven_once(
+    alice: User, files: Server, toy_files: Toy, worker: WorkerByHand, redis: "Redis[bytes]"
+) -> None:
+    run = start_run(user=alice, plan=plan(step("w", "files.write_file", path="a", content="b")))
+    redis.flushdb()
+    age(run)
+    with ThreadPoolExecutor(2) as threads:
+        assert sum(threads.map(lambda _: queued_again(), range(2))) >= 1
+    worker.run("runs")
+    assert statuses(run) == {"w": "succeeded"}
+    assert (toy_files.root / ".writes").read_text() == "a\n"
+
+
+def queued_again() -> int:
+    try:
+        return reconcile()
+    finally:
+        connection.close()
+
+
+def test_a_worker_killed_between_queue_and_start_loses_nothing(
+    alice: User, files: Server, toy_files: Toy, worker: WorkerByHand, redis: "Redis[bytes]"
+) -> None:
+    """The job is off its queue and on the worker's own list, where a killed worker leaves it."""
+    run = start_run(user=alice, plan=plan(step("w", "files.write_file", path="a", content="b")))
+    queue = django_rq.get_queue("runs")
+    assert redis.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+    redis.delete(Job.key_for(dispatch.job_id(run)))  # nor may the job itself be left
+    age(run)
+    assert reconcile() == 1
+    worker.run("runs")
+    assert (toy_files.root / ".writes").read_text() == "a\n"
 
 
 def test_a_write_that_was_under_way_when_its_worker_died_is_not_repeated(
