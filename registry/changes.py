@@ -56,11 +56,15 @@ class ToolChange:
 
 
 def changes_of(tools: Iterable[Tool], connection: Connection | None) -> dict[int, ToolChange]:
-    """By tool: what waits for the connection's user. Tools loaded `with_acceptance_of` that user."""
+    """By tool: what waits for the connection's user. Tools loaded `with_acceptance_of` that user; those whose
+    difference is shown are read whole."""
     found = [(tool, kind) for tool in tools if (kind := tool.change_for(connection))]
     compared = [tool for tool, kind in found if kind == Tool.Change.CHANGED][:MAX_DIFFS]
     before = Definition.objects.in_bulk([tool.accepted_hash for tool in compared])
-    diffs = {tool.pk: diff(before[tool.accepted_hash], tool) for tool in compared if tool.accepted_hash in before}
+    now = Tool.objects.in_bulk([tool.pk for tool in compared])
+    diffs = {
+        tool.pk: diff(before[tool.accepted_hash], now[tool.pk]) for tool in compared if tool.accepted_hash in before
+    }
     return {tool.pk: ToolChange(tool, kind, diffs.get(tool.pk, [])) for tool, kind in found}
 
 

@@ -1,7 +1,8 @@
 """Forms of servers: add one by its address, authorise its tools."""
 
+import fnmatch
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django import forms
@@ -12,6 +13,8 @@ from registry.services import ServerFields
 
 POLICY_WORDS = {Policy.AUTO: "never ask", Policy.ASK: "always ask", Policy.NEVER: "never call"}
 ALL, CHOSEN = "all", "chosen"
+MAX_TOOL_ROWS = 100  # of a server with more tools, names are written instead of ticked
+MAX_NAMES = 10_000
 
 
 def pairs_of(text: str) -> dict[str, str]:
@@ -119,22 +122,32 @@ class AuthoriseForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 2, "class": "code", "spellcheck": "false", "placeholder": "NAME=value"}),
     )
 
-    def __init__(self, server: Server, tools: Iterable[Tool], connection: Connection | None, data: Any = None) -> None:
+    names = forms.CharField(
+        required=False,
+        label="Names of these tools",
+        widget=forms.Textarea(attrs={"rows": 4, "class": "code", "spellcheck": "false", "placeholder": "list_*"}),
+        help_text="One a line; * stands for anything.",
+    )
+
+    def __init__(self, server: Server, connection: Connection | None, data: Any = None) -> None:
         allows_all = connection is None or connection.all_tools or not connection.tools
         initial = {
             "scope": ALL if allows_all else CHOSEN,
             "default": connection.approval_default if connection else "",
+            "names": "" if allows_all or connection is None else "\n".join(connection.tools),
         }
         super().__init__(data, initial=initial)
         self.data_of_tools = data
-        self.tools = list(tools)
+        self.known = list(server.tools.present().values_list("name", flat=True))
+        self.is_long = len(self.known) > MAX_TOOL_ROWS
+        self.tools = [] if self.is_long else list(server.tools.present().only("name", "server_id"))
         self.connection = connection
         for index, variable in enumerate(asked_for(server)):
             self.fields[f"credential-{index}"] = credential_field(variable)
 
     @property
     def rows(self) -> list[tuple[Tool, bool, str]]:
-        """Each tool, is it chosen, and the policy set for it."""
+        """Each tool, is it chosen, and the policy set for it; none where they are too many to be shown."""
         return [(tool, self._is_chosen(tool), self._policy(tool)) for tool in self.tools]
 
     @property
@@ -156,7 +169,7 @@ class AuthoriseForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        if cleaned.get("scope") == CHOSEN and not any(chosen for _, chosen, _ in self.rows):
+        if cleaned.get("scope") == CHOSEN and not self._named(cleaned):
             self.add_error("scope", "Choose at least one tool, or revoke the authorisation instead.")
         return cleaned
 
@@ -165,11 +178,20 @@ class AuthoriseForm(forms.Form):
         """None for all of them."""
         if self.cleaned_data["scope"] == ALL:
             return None
-        return [tool.name for tool, chosen, _ in self.rows if chosen]
+        return self._named(self.cleaned_data)
+
+    def _named(self, cleaned: Mapping[str, Any]) -> list[str]:
+        if not self.is_long:
+            return [tool.name for tool, chosen, _ in self.rows if chosen]
+        lines = list(filter(None, (line.strip() for line in cleaned.get("names", "").splitlines())))[:MAX_NAMES]
+        named = [fnmatch.filter(self.known, line) if "*" in line else [line] for line in lines]
+        return list(dict.fromkeys(name for names in named for name in names))
 
     @property
     def approval(self) -> dict[str, Any]:
         policies = {tool.name: policy for tool, _, policy in self.rows if policy in Policy.values}
+        if self.is_long and self.connection:
+            policies = self.connection.approval_tools
         return {"default": self.cleaned_data["default"], "tools": policies}
 
     @property

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from rest_framework.exceptions import APIException
 
 from registry import services
-from registry.changes import changes_of, digest_of
+from registry.changes import digest_of
 from registry.facets import Address, choices, chosen_filters, facets_of_hits, facets_of_list
 from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
@@ -24,6 +24,7 @@ from registry.models import Connection, HealthCheck, ImportRun, Server, Tool
 from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
 from registry.snippets import snippets_of
+from registry.tool_lists import Asked, tool_list, waiting
 
 SEARCH_HITS = 50
 AUTHORISED_SHOWN = 10
@@ -116,11 +117,15 @@ def _added(request: PageRequest, form: ServerForm) -> Server | None:
 @login_required
 @require_GET
 def server(request: PageRequest, name: str) -> HttpResponse:
-    return server_page(request, visible_server(request, name))
+    """The page, or for htmx the list of its tools."""
+    found = visible_server(request, name)
+    if request.htmx and not request.htmx.history_restore_request:
+        return render(request, "registry/_tools.html", tools_context(found, request.user, Asked.of(request)))
+    return server_page(request, found)
 
 
 def server_page(request: PageRequest, server: Server, form: AuthoriseForm | None = None) -> HttpResponse:
-    context = server_context(server, request.user, form)
+    context = server_context(server, request.user, form, Asked.of(request))
     return render(request, "registry/server.html", context, status=400 if form is not None else 200)
 
 
@@ -130,19 +135,24 @@ def server_tested(request: HttpRequest, pk: UUID, user: User) -> HttpResponse:
     return render(request, "registry/_tested.html", server_context(server, user))
 
 
-def server_context(server: Server, user: User, form: AuthoriseForm | None = None) -> dict[str, Any]:
+def tools_context(server: Server, user: User, asked: Asked) -> dict[str, Any]:
     connection = Connection.objects.filter(user=user, server=server).first()
-    tools = list(Tool.objects.filter(server=server).present().with_acceptance_of(user))
-    changes = changes_of(tools, connection if connection and connection.is_valid else None)
     return {
         "server": server,
         "connection": connection,
-        "tools": [(tool, connection.policy_for(tool) if connection else None, changes.get(tool.pk)) for tool in tools],
+        "tools": tool_list(server, connection, asked),
         "removed": server.tools.exclude(removed_at=None).order_by("-removed_at")[:REMOVED_SHOWN],
-        "pending": [change for change in changes.values() if change.kind != Tool.Change.HELD],
-        "digest": digest_of(changes.values()),
+    }
+
+
+def server_context(
+    server: Server, user: User, form: AuthoriseForm | None = None, asked: Asked | None = None
+) -> dict[str, Any]:
+    context = tools_context(server, user, asked or Asked())
+    connection = context["connection"]
+    return context | {
         "history": history_of(server),
-        "form": form or AuthoriseForm(server, tools, connection),
+        "form": form or AuthoriseForm(server, connection),
         "check": newest_check(server, user, connection),
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
@@ -180,7 +190,7 @@ def server_authorise(request: PageRequest, name: str) -> HttpResponse:
     """What was typed is kept on the page when something about it is wrong, but for credentials."""
     server, user = visible_server(request, name), request.user
     connection = Connection.objects.filter(user=user, server=server).first()
-    form = AuthoriseForm(server, server.tools.present(), connection, request.POST)
+    form = AuthoriseForm(server, connection, request.POST)
     if not form.is_valid():
         return server_page(request, server, form)
     try:
@@ -212,7 +222,7 @@ def server_accept(request: PageRequest, name: str) -> HttpResponse:
 def shown_changes(server: Server, user: User, digest: str) -> dict[str, str | None]:
     """Raises ChangedAgain when the page showed something else."""
     connection = Connection.objects.valid().filter(user=user, server=server).first()
-    changes = changes_of(Tool.objects.filter(server=server).present().with_acceptance_of(user), connection)
+    changes = waiting(Tool.objects.filter(server=server).present(), connection)
     pending = [change for change in changes.values() if change.kind != Tool.Change.HELD]
     if digest_of(changes.values()) != digest:
         raise services.ChangedAgain([change.tool.name for change in pending] or ["A tool"])

@@ -246,6 +246,18 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         """Annotate `accepted_hash`: the definition this user accepted, None for none (see `Tool.change_for`)."""
         return self.annotate(accepted_hash=Subquery(_acceptances_of(user).values("definition_id")[:1]))
 
+    def not_accepted_by(self, connection: "Connection | None") -> "ToolQuerySet":
+        """Tools a curator holds back, and those the connection allows and its user has not accepted as they are; only
+        as much of them as says so."""
+        if connection is None:
+            return self.filter(quarantined=True).only("server_id", "name", "schema_hash", "quarantined")
+        accepted = Acceptance.objects.filter(connection=connection, name=models.OuterRef("name"))
+        annotated = self.annotate(accepted_hash=Subquery(accepted.values("definition_id")[:1]))
+        allowed = Q() if connection.all_tools else Q(name__in=connection.tools)
+        other = Q(accepted_hash=None) | ~Q(accepted_hash=F("schema_hash"))
+        found = annotated.filter(Q(quarantined=True) | (allowed & other))
+        return found.only("server_id", "name", "schema_hash", "quarantined")
+
     def without_embedding(self) -> "ToolQuerySet":
         return self.present().filter(embedding=None)
 

@@ -1,5 +1,7 @@
 """Pages of servers, as a browser without JavaScript and as htmx see them."""
 
+import time
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -252,3 +254,68 @@ def test_what_one_has_authorised_stands_first_in_a_long_list(web: Client, alice:
     Connection.objects.create(user=alice, server=Server.objects.get(slug="toy-0"))
     html = page(web, "/servers")
     assert html.index("Authorised by you") < html.index('href="/servers/toy-0"') < html.index("All servers")
+
+
+class TestManyTools:
+    """A server with more tools than a page should hold."""
+
+    COUNT = 10_000
+
+    @pytest.fixture
+    def huge(self, alice: User) -> Server:
+        server = Server.objects.create(slug="huge", name="Huge", source="test", visibility="public")
+        Tool.objects.bulk_create(
+            Tool(
+                server=server,
+                name=f"tool_{n:05}",
+                description=HOSTILE if n == 7 else f"Does thing {n}.",
+                schema_hash=f"{n}",
+                content_hash=f"{n}",
+                input_schema={"properties": {"city": {"type": "string", "description": "Where."}}},
+            )
+            for n in range(self.COUNT)
+        )
+        return server
+
+    def test_its_page_lists_some_and_is_as_fast_and_small_as_any(
+        self, web: Client, huge: Server, django_assert_max_num_queries: DjangoAssertNumQueries
+    ) -> None:
+        page(web, "/servers/huge")
+        began = time.monotonic()
+        with django_assert_max_num_queries(30):
+            html = page(web, "/servers/huge")
+        assert time.monotonic() - began < 1
+        assert len(html) < 500_000
+        assert html.count('class="tool"') == 50
+        assert "10,000" in html and "page 1 of 200" in html
+        assert HOSTILE not in html
+
+    def test_each_is_found_by_its_name_or_what_it_does(self, web: Client, huge: Server) -> None:
+        found = page(web, "/servers/huge?find=tool_09999", **HTMX)
+        assert found.count('class="tool"') == 1 and "<html" not in found
+        assert page(web, "/servers/huge?find=thing+421.").count('class="tool"') == 10
+        assert "No tool fits" in page(web, "/servers/huge?find=%00nothing+like+it")
+        assert "tool_09999" in page(web, "/servers/huge?page=200")
+        assert page(web, "/servers/huge?page=x").count('class="tool"') == 50
+
+    def test_some_are_authorised_by_name_and_pattern(self, web: Client, alice: User, huge: Server) -> None:
+        html = page(web, "/servers/huge")
+        assert 'name="names"' in html and 'class="policies"' not in html
+        wanted = {"scope": "chosen", "names": "tool_00001\n tool_0000* \n", "default": "ask"}
+        assert web.post("/servers/huge/authorise", wanted).status_code == 302
+        connection = Connection.objects.get()
+        assert connection.tools == ["tool_00001", *(f"tool_{n:05}" for n in range(10) if n != 1)]
+        assert "tool_00009" in page(web, "/servers/huge")
+        for names in ("nonsense", "", "nothing_*"):
+            assert web.post("/servers/huge/authorise", {"scope": "chosen", "names": names}).status_code == 400
+
+    def test_what_changed_is_shown_by_itself_and_accepted_together(
+        self, web: Client, alice: User, huge: Server
+    ) -> None:
+        web.post("/servers/huge/authorise", {"scope": "all"})
+        Tool.objects.filter(name__in=["tool_04000", "tool_08000"]).update(schema_hash="other")
+        html = page(web, "/servers/huge?changed=")
+        assert html.count('class="tool"') == 2 and "2 tools changed" in html
+        digest = html.partition('name="digest" value="')[2].partition('"')[0]
+        assert web.post("/servers/huge/accept", {"digest": digest}).status_code == 302
+        assert "changed since you authorised" not in page(web, "/servers/huge")
