@@ -1,6 +1,6 @@
 # make run    start everything and print the address; Ctrl-C stops it
 # make test   lint, then every test
-# make lint | bench | lock | clean
+# make lint | bench | eval | lock | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -15,8 +15,9 @@ RUN_STAMP := $(VENV)/.installed-run-$(call SUM,requirements.txt constraints.txt)
 DEV_STAMP := $(VENV)/.installed-dev-$(call SUM,requirements.txt requirements-dev.txt constraints.txt)
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+EVAL_ARGS ?=
 
-.PHONY: help run test lint pytest bench lock clean
+.PHONY: help run test lint pytest eval bench lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -35,6 +36,10 @@ lint: $(DEV_STAMP)
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/djlint --quiet --lint templates
 	$(BIN)/mypy
+
+# How many plans of the connected model are right; it needs a model (docs/models.md) and some minutes.
+eval: $(DEV_STAMP)
+	$(BIN)/python -m bench.evaluation $(EVAL_ARGS)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(BENCH_ARGS)
