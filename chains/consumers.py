@@ -8,11 +8,13 @@ from urllib.parse import parse_qs
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.db import InterfaceError, OperationalError
 
 from chains.events import parse_after, subscribe
 from chains.models import Run
 
 NOT_FOUND = 4404
+TRY_AGAIN = 1013
 logger = logging.getLogger(__name__)
 
 
@@ -42,6 +44,9 @@ class RunConsumer(AsyncWebsocketConsumer):
             await self.close()
         except Run.DoesNotExist:
             await self.close(NOT_FOUND)
+        except (OperationalError, InterfaceError):
+            logger.warning("The database does not answer; a viewer of run %s is asked to come again.", run_id)
+            await self.close(TRY_AGAIN)
 
     async def disconnect(self, code: int) -> None:
         if self.streaming is not None:
