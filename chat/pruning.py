@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from chains.models import Result, Run, RunEvent
+from chains.models import Result
 from chat import llm
 from chat.llm import ChatModel, ModelError
 from chat.memory import HISTORY_MESSAGES, Turn, shortened, told
@@ -145,13 +145,9 @@ def keep_summary(*, conversation: Conversation, chunk: Chunk, vector: list[float
 
 @transaction.atomic
 def prune(*, conversation: Conversation, before: datetime | None) -> int:
-    """Remove old messages that are in the summary, and the events of their runs but the last of each; how many
-    messages. A pinned conversation keeps all."""
+    """Remove old messages that are in the summary; how many. A pinned conversation keeps all. Their runs are not the
+    conversation's to remove (chains.keeping)."""
     row = Conversation.objects.select_for_update().filter(pk=conversation.pk).first()
     if row is None or row.pinned or before is None or row.summarised_until is None:
         return 0
-    old = row.messages.filter(created_at__lt=before, created_at__lte=row.summarised_until)
-    runs = list(Run.objects.filter(pk__in=old.values("run_id")).values_list("pk", "last_seq"))
-    for run_id, last_seq in runs:
-        RunEvent.objects.filter(run_id=run_id, seq__lt=last_seq).delete()
-    return old.delete()[0]
+    return row.messages.filter(created_at__lt=before, created_at__lte=row.summarised_until).delete()[0]

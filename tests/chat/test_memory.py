@@ -9,7 +9,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
-from chains.models import Result, Run, RunEvent
+from chains.models import Result, Run
 from chat import jobs, memory, pruning
 from chat.models import Conversation, Message
 from registry.models import Server
@@ -24,14 +24,12 @@ OLD = timedelta(days=100)
 def said(
     conversation: Conversation, question: str, answer: str, *, ago: timedelta = OLD, status: str = "succeeded"
 ) -> Run:
-    """One turn of long ago, with events."""
+    """One turn of long ago."""
     at = timezone.now() - ago
     run = Run.objects.create(owner=conversation.owner, kind="chat", status=status, conversation_id=conversation.pk)
     for number, (role, content) in enumerate((("user", question), ("assistant", answer))):
         created_at = at + timedelta(seconds=number)
         Message.objects.create(conversation=conversation, role=role, content=content, run=run, created_at=created_at)
-        RunEvent.objects.create(run=run, seq=number + 1, type="RUN_FINISHED" if number else "RUN_STARTED")
-    Run.objects.filter(pk=run.pk).update(last_seq=2)
     return run
 
 
@@ -46,12 +44,11 @@ def found_oak(conversation: Conversation) -> Run:
 
 def test_old_messages_become_a_summary_and_go(conversation: Conversation, settings: Settings) -> None:
     settings.LLM_PROVIDER = "offline"
-    run = found_oak(conversation)
+    found_oak(conversation)
     assert pruning.tidy() == 2
     conversation.refresh_from_db()
     assert "412 euros" in conversation.summary
     assert not conversation.messages.exists()
-    assert list(run.events.values_list("seq", flat=True)) == [2]
     kept = Result.objects.get(owner=conversation.owner)
     assert "Holm & Sons" in kept.summary
     assert kept.embedding is not None
