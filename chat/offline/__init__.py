@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chat.drafts import ASK, Draft, with_inputs
-from chat.offline.arguments import Filled, node_of
+from chat.offline.arguments import Filled, declared, fill, node_of
 from chat.offline.choosing import Choice, choose
 from chat.offline.facts import Facts, facts_in
 from chat.offline.words import clauses
@@ -39,9 +39,22 @@ def _steps_for(facts: Facts, tools: Sequence[Tool], before: list[Filled]) -> lis
         again = choose(facts.without(maker.filled.used), [step.tool], [*before, maker.filled])
         if again and not again.filled.missing:
             return [maker.filled, again.filled]
+    if step.missing and (pair := _with_maker(step, left, others, facts, before)):
+        return pair
     if not step.missing and (taker := choose(left, others, [*before, step])) and _goes_on(taker):
         return [step, taker.filled]
     return [step]
+
+
+def _with_maker(step: Filled, left: Facts, others: Sequence[Tool], facts: Facts, before: list[Filled]) -> list[Filled]:
+    """With the one tool before it that says it returns what is missing, and lacks nothing itself; none where there is
+    no such tool, or a choice."""
+    makers = [tool for tool in others if set(step.missing) & set(declared(tool))]
+    filled = [maker for maker in (fill(tool, left, before) for tool in makers) if not maker.missing]
+    if len(filled) != 1:
+        return []
+    again = fill(step.tool, facts.without(filled[0].used), [*before, filled[0]])
+    return [] if again.missing else [filled[0], again]
 
 
 def _goes_on(taker: Choice) -> bool:

@@ -206,13 +206,13 @@ def _reference(filled: Filled, name: str, previous: Sequence[Filled]) -> bool:
     if not previous:
         return False
     for number, step in reversed(list(enumerate(previous, 1))):
-        if name in _declared(step.tool):
+        if name in declared(step.tool):
             return _refer(filled, name, f"s{number}#/json/{name}")
     is_text = type_of(node_of(filled.tool, name)) == "string" and wanted(filled.tool, name) in ("text", "any", "query")
     return is_text and _refer(filled, name, f"s{len(previous)}#/text")
 
 
-def _declared(tool: Tool) -> dict[str, Any]:
+def declared(tool: Tool) -> dict[str, Any]:
     properties = (tool.output_schema or {}).get("properties")
     return properties if isinstance(properties, dict) else {}
 

@@ -4,8 +4,11 @@ import re
 import zoneinfo
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Literal
+
+from django.utils import timezone
 
 from chat.offline.words import quotations
 
@@ -17,6 +20,18 @@ _FILE = re.compile(r"(?<![\w@/.])(?:[\w~.-]{0,100}/){0,20}[\w-][\w.-]{0,100}\.[A
 _FOLDER = re.compile(r"(?<![\w@.])(?:~|\.{1,2})?/[\w./-]+")
 _PATTERN = re.compile(r"(?<!\S)[\w./-]*\*[\w./*-]*")
 _DATE = re.compile(r"\b\d{4}-\d{2}-\d{2}(?:T\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:\d{2})?)?")
+_YEAR_OF_MONTHS = "january february march april may june july august september october november december"
+_MONTH_NAMES = _YEAR_OF_MONTHS.split()
+_MONTHS = {name[:3]: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_MONTH = rf"(?P<month>(?:{'|'.join(_MONTHS)})[a-z]*)\.?"
+_DAY = r"(?P<day>[0-3]?\d)(?:st|nd|rd|th)?"
+_YEAR = r"(?:,?\s+(?P<year>\d{4}))?"
+_SPOKEN_DATES = (
+    re.compile(rf"\b{_DAY}\s+(?:of\s+)?{_MONTH}{_YEAR}\b", re.IGNORECASE),
+    re.compile(rf"\b{_MONTH}\s+{_DAY}{_YEAR}\b", re.IGNORECASE),
+)
+_NEAR_DAYS = {"today": 0, "tomorrow": 1, "yesterday": -1}
+_NEAR_DAY = re.compile(rf"\b(?:{'|'.join(_NEAR_DAYS)})\b", re.IGNORECASE)
 _TIME = re.compile(
     r"\b([01]?\d|2[0-3]):([0-5]\d)(?!\d)(?:\s?([ap])\.?m\b)?|\b(1[0-2]|[1-9])\s?([ap])\.?m\b", re.IGNORECASE
 )
@@ -77,6 +92,31 @@ def _matching(kind: Kind, pattern: re.Pattern[str]) -> Callable[[str], list[Fact
     return lambda text: [Fact(kind, match[0], match.start(), match.end()) for match in pattern.finditer(text)]
 
 
+def _spoken_dates(text: str) -> list[Fact]:
+    """ "24 December 2026", "May 3rd", "tomorrow" as YYYY-MM-DD; a day without a year is the next one, in UTC."""
+    today, found = timezone.now().date(), []
+    for match in [match for pattern in _SPOKEN_DATES for match in pattern.finditer(text)]:
+        if value := _date_of(match, today):
+            found.append(Fact("date", value, match.start(), match.end()))
+    for match in _NEAR_DAY.finditer(text):
+        day = today + timedelta(days=_NEAR_DAYS[match[0].lower()])
+        found.append(Fact("date", day.isoformat(), match.start(), match.end()))
+    return found
+
+
+def _date_of(match: re.Match[str], today: date) -> str:
+    """Empty for the 31st of February and for words that only begin like a month."""
+    name = match["month"].lower()
+    if not _MONTH_NAMES[_MONTHS[name[:3]] - 1].startswith(name) and name != "sept":
+        return ""
+    try:
+        day = date(int(match["year"] or today.year), _MONTHS[name[:3]], int(match["day"]))
+        is_past = match["year"] is None and day < today
+        return (day.replace(year=day.year + 1) if is_past else day).isoformat()
+    except ValueError:
+        return ""
+
+
 def _times(text: str) -> list[Fact]:
     return [Fact("time", _clock(match), match.start(), match.end()) for match in _TIME.finditer(text)]
 
@@ -135,6 +175,7 @@ _READERS: tuple[Callable[[str], list[Fact]], ...] = (
     _matching("folder", _FOLDER),
     _zones,
     _matching("date", _DATE),
+    _spoken_dates,
     _times,
     _matching("number", _NUMBER),
 )

@@ -2,10 +2,12 @@
 
 import json
 import time
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from chat import offline
@@ -97,6 +99,37 @@ def test_what_nobody_said_is_asked_for_by_name(message: str, names: list[str]) -
     assert found.inputs["required"] == names
     (step,) = found.steps
     assert [step["arguments"][name] for name in names] == [{"$input": f"/{name}"} for name in names]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("on 24 December 2026", "2026-12-24"),
+        ("on December 24th, 2026", "2026-12-24"),
+        ("on 2026-12-24", "2026-12-24"),
+        ("on the 3rd of May 2027", "2027-05-03"),
+    ],
+)
+def test_dates_are_read_as_people_write_them(said: str, meant: str) -> None:
+    book = tool("hotel.book_room", "Book a hotel room", "date", date={"type": "string", "format": "date"})
+    (step,) = offline.plan(f"Book a hotel room {said}", [book]).steps
+    assert step["arguments"] == {"date": meant}
+
+
+def test_tomorrow_is_the_day_after_today() -> None:
+    book = tool("hotel.book_room", "Book a hotel room", "date", date={"type": "string", "format": "date"})
+    (step,) = offline.plan("Book a hotel room for tomorrow", [book]).steps
+    assert step["arguments"]["date"] == (timezone.now().date() + timedelta(days=1)).isoformat()
+
+
+def test_what_one_tool_needs_and_one_other_returns_makes_two_steps() -> None:
+    weather = tool("weather.forecast", "Weather forecast for a place", "station_id")
+    stations = tool(
+        "places.lookup", "Look up a station", "name", output={"type": "object", "properties": {"station_id": TEXT}}
+    )
+    found = offline.plan("Weather forecast for Oslo", [weather, stations])
+    assert [step["tool"] for step in found.steps] == ["lookup", "forecast"]
+    assert found.steps[1]["arguments"] == {"station_id": {"$ref": "s1#/json/station_id"}}
 
 
 @pytest.mark.parametrize("message", ["Hello, how are you?", "2+2", "…", "Warum ist der Himmel blau?"])
