@@ -172,7 +172,8 @@ def _planned_again(driver: Driver, question: Message, model: MeteredModel) -> bo
         return False  # what came out is told, by the plain text if need be
     finally:
         services.add_spent(message=question, spent=model.meter.take())
-    return observing.goes_on(planning, so_far) and _revised(driver, question, planning, because)
+    told = observing.told_reason(because, steps_of_plan(run))
+    return observing.goes_on(planning, so_far) and _revised(driver, question, planning, told)
 
 
 def _revised(driver: Driver, question: Message, planning: Planning, because: str) -> bool:

@@ -3,9 +3,11 @@
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from chains.drawing import Drawing, drawings_of
 from chains.models import Run
+from chat.forms import LackingForm
 from chat.models import Conversation, Message
 
 MAX_MESSAGES = 200
@@ -17,6 +19,21 @@ class Turn:
     answer: Message | None = None
     run: Run | None = None
     drawing: Drawing | None = None
+
+    @property
+    def lacking(self) -> LackingForm | None:
+        """The form this turn waits for."""
+        waits = self.run is not None and self.run.status == Run.Status.AWAITING_APPROVAL
+        has_form = self.question is not None and "form" in (self.question.planning or {})
+        return LackingForm(self.question) if self.question and waits and has_form else None
+
+    @property
+    def cost_usd(self) -> Decimal | None:
+        """Of question and answer together, as far as prices are known."""
+        costs = [
+            message.cost_usd for message in (self.question, self.answer) if message and message.cost_usd is not None
+        ]
+        return sum(costs, Decimal()) if costs else None
 
     @property
     def is_streaming(self) -> bool:

@@ -12,6 +12,7 @@ page_urlpatterns: list[URLPattern] = [
     path("", views.workspace, name="workspace"),
     path("say", views.say, name="say"),
     path("turns/<uuid:run_id>", views.turn, name="turn"),
+    path("turns/<uuid:run_id>/inputs", views.turn_inputs, name="turn_inputs"),
     path("conversations/<uuid:pk>/delete", views.conversation_delete, name="conversation_delete"),
 ]
 urlpatterns = api_urlpatterns + page_urlpatterns

@@ -11,11 +11,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from chains.models import Run
+from chains.plan import PlanError
 from chat import services
-from chat.models import Conversation
+from chat.forms import LackingForm
+from chat.models import Conversation, Message
 from chat.turns import turn_of, turns_of
 from registry.models import Connection, Tool
-from registry.pages import PageRequest, refusal
+from registry.pages import PageRequest, refusal, says_errors, triggered
 
 MAX_MESSAGE_CHARACTERS = 20_000
 SERVERS_SHOWN = 3
@@ -70,6 +72,28 @@ def turn(request: PageRequest, run_id: uuid.UUID) -> HttpResponse:
     if not request.htmx:
         return redirect(f"/?conversation={run.conversation_id}#turn-{run.pk}")
     return render(request, "chat/_turn.html", {"turn": turn})
+
+
+@login_required
+@require_POST
+@says_errors(PlanError, services.Conflict)
+def turn_inputs(request: PageRequest, run_id: uuid.UUID) -> HttpResponse:
+    """What the form of a turn gives; with mistakes it comes back."""
+    run = get_object_or_404(Run.objects.owned_by(request.user), pk=run_id)
+    form = LackingForm(get_object_or_404(Message, run=run, role=Message.Role.USER), request.POST)
+    if form.is_valid():
+        try:
+            services.provide_inputs(run=run, inputs=form.values)
+        except services.InputError as error:
+            for problem in error.problems:
+                form.add_problem(problem.path, problem.message)
+        else:
+            where = f"/?conversation={run.conversation_id}#turn-{run.pk}"
+            return triggered("runChanged", str(run.pk)) if request.htmx else redirect(where)
+    if not request.htmx:
+        name, said = next(iter(form.errors.items()))
+        return refusal(request, f"{name}: {said[0]}", 400)
+    return render(request, "chat/_lacking.html", {"form": form, "run": run})
 
 
 @login_required

@@ -21,24 +21,32 @@ if TYPE_CHECKING:
     from chat.planner import Planning
 
 Status = ToolRun.Status
+ERROR_CHARACTERS = 300
 REFUSED = {"rejected", "forbidden_by_policy", "not_authorised", "changed_tool", "needs_auth"}  # a person's to change
 NEVER_CALLED = {"bad_reference", "invalid_arguments", "blocked", "tool_not_found", *REFUSED}
 ANSWERED = {"tool_error"}  # by its own word the call did not do what it is for
 
 
 def reason_to_plan_again(steps: Sequence[ToolRun], planning: dict[str, Any]) -> str:
-    """Why a plan whose steps are over is not the end of it; empty where it is, or where that has been tried enough."""
+    """Why a plan whose steps are over is not the end of it, in words of ours alone; empty where it is, or where that
+    has been tried enough."""
     if len(planning.get("revisions", [])) >= settings.CHAT_REPLANS:
         return ""
     failed = next((step for step in steps if step.status == Status.FAILED), None)
     if any(step.status == Status.CANCELLED or (step.error or {}).get("code") in REFUSED for step in steps):
         return ""
     if failed is not None:
-        message = str((failed.error or {}).get("message", ""))[:300]
-        return f"step {failed.step} ({failed.server_slug}.{failed.tool}) failed: {message}"
+        return f"step {failed.step} ({failed.server_slug}.{failed.tool}) failed"
     if empty := [step for step in steps if step.status == Status.SUCCEEDED and is_empty(step.result)]:
         return f"step {empty[0].step} ({empty[0].server_slug}.{empty[0].tool}) gave nothing"
     return "the results had to be seen first" if planning.get("look") else ""
+
+
+def told_reason(because: str, steps: Sequence[ToolRun]) -> str:
+    """For the user: with what the tool said."""
+    failed = next((step for step in steps if step.status == Status.FAILED), None)
+    message = str((failed.error or {}).get("message", ""))[:ERROR_CHARACTERS] if failed else ""
+    return f"{because}: {message}" if message else because
 
 
 def is_empty(result: Any) -> bool:

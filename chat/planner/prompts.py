@@ -104,7 +104,7 @@ def planning(
     if so_far is None:
         return messages
     results = "\n".join(_results(so_far.steps))
-    told = AGAIN.format(because=one_line(so_far.because), results=results, number=so_far.next_number)
+    told = AGAIN.format(because=so_far.because, results=results, number=so_far.next_number)
     return [*messages, AIMessage(json.dumps(so_far.plan["steps"], ensure_ascii=False)), HumanMessage(told)]
 
 
@@ -171,11 +171,6 @@ def _with_memory(frame: str, recalled: Recalled) -> str:
 def _remembered(result: Result) -> str:
     head = f"{result.title} ({result.created_at:%Y-%m-%d})"
     return fenced("result", f"{head}\n{result.summary}")
-
-
-def one_line(text: str) -> str:
-    """Text from outside inside a sentence: no line breaks, no brackets of a tag."""
-    return " ".join(text.replace("<", "&lt;").split())
 
 
 def fenced(label: str, text: str, attributes: str = "") -> str:

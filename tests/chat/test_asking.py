@@ -1,8 +1,10 @@
 """What nobody gave is asked for with a form, and the turn goes on with what the form gives."""
 
+import re
 from typing import Any
 
 import pytest
+from django.test import Client
 from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
@@ -104,6 +106,22 @@ def test_without_a_model_the_form_goes_on_too(
     carried_out(turn.run, worker)
     assert turn.run.status == "succeeded"
     assert (toy_files.root / "a.txt").read_text() == "hello"
+
+
+def test_the_page_shows_the_form_and_takes_what_it_gives(
+    say: Say, model: Toy, text: Server, web: Client, worker: WorkerByHand
+) -> None:
+    model.script([ASKS, {"text": "Two words."}])
+    run = say("Count the words").run
+    page = web.get(f"/?conversation={run.conversation_id}").content.decode()
+    assert "Which text shall I count?" in page
+    name = re.search(r'name="(lacking-[^"]+-text)"', page)
+    assert name
+    empty = web.post(f"/turns/{run.pk}/inputs", {}, headers={"HX-Request": "true"})
+    assert "This field is required" in empty.content.decode()
+    assert web.post(f"/turns/{run.pk}/inputs", {name[1]: "hello world"}).status_code == 302
+    assert carried_out(run, worker).status == "succeeded"
+    assert "lacking-" not in web.get(f"/?conversation={run.conversation_id}").content.decode()
 
 
 def test_a_run_that_waits_for_a_form_can_be_stopped(say: Say, model: Toy, text: Server, api: APIClient) -> None:
