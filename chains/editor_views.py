@@ -92,6 +92,7 @@ def editor_page(
         "found": found_tools(request, q) if q else None,
         "action": request.path,
         "wants_save": wants_save(request),
+        "focus": f"a{len(editor.steps) - 1}-0" if request.POST.get("do", "").startswith("add:") else "",
         "base": request.POST.get("base") or (template.version if template else ""),
         "overtaking": differences(template.plan, editor.data) if is_overtaken and template else None,
     }

@@ -40,6 +40,7 @@ def test_a_plan_is_made_and_saved_without_a_mouse(
     expect(page.get_by_role("searchbox", name="Find a tool you have authorised")).to_be_focused()
     page.keyboard.type("upper", delay=20)
     page.get_by_role("button", name=f"Add upper of {server}").press("Enter")
+    expect(page.get_by_role("combobox", name="text: kind")).to_be_focused()
     value = page.locator("#edit-0").get_by_role("textbox", name="text: value")
     value.press_sequentially("quietly")
     expect(page.locator("#verdict")).to_have_text("1 problem keeps it from running")
