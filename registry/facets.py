@@ -77,7 +77,8 @@ def facets_of_list(user: User | AnonymousUser, chosen: Mapping[str, str], addres
     for name in FACETS:
         others = {other: value for other, value in chosen.items() if other != name}
         found.append(_facet(name, counts_of(name, filter_servers(visible, others, user)), chosen, address))
-    mine = visible.owned_by(user).count()
+    others = {name: value for name, value in chosen.items() if name != "owner"}
+    mine = filter_servers(visible.owned_by(user), others, user).count()
     return [*(facet for facet in found if facet.values), *_mine(mine, chosen, address)]
 
 

@@ -52,8 +52,8 @@ def _document(server: Server, record: SourceRecord | None) -> dict[str, Any]:
     kept = {name: said[name] for name in KEPT if said.get(name)} if said else _described(server)
     return {
         "name": record.external_id if record else f"{NAMESPACE}/{server.slug}",
-        "description": _short(text(said, "description") or server.description or str(server)),
-        "version": text(said, "version", 255) or server.version or NO_VERSION,
+        "description": _short(_first(text(said, "description"), server.description, server.title, server.name)),
+        "version": _first(text(said, "version", 255), server.version, NO_VERSION),
         **kept,
     }
 
@@ -120,6 +120,11 @@ def _meta(server: Server, record: SourceRecord | None) -> dict[str, Any]:
         "tags": server.tags,
     }
     return {META: ours, **({OFFICIAL_META: {**official, "isLatest": True}} if official else {})}
+
+
+def _first(*texts: str) -> str:
+    """That says anything."""
+    return next((text.strip() for text in texts if text.strip()), "")
 
 
 def _short(description: str) -> str:

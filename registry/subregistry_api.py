@@ -32,7 +32,7 @@ DEFAULT_LIMIT, MAX_LIMIT = 30, 100
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Allow-Headers": "*, Authorization",  # which * does not mean
     "Access-Control-Max-Age": "86400",  # seconds
 }
 

@@ -83,9 +83,11 @@ def test_htmx_gets_only_the_part_of_the_list_that_changes(web: Client, server: S
 
 def test_a_failed_import_is_told_beside_the_list(web: Client, server: Server) -> None:
     ImportRun.objects.create(source="official", status="succeeded")
-    ImportRun.objects.create(source="official", status="failed", error="The catalogue does not answer.")
+    ImportRun.objects.create(source="official", status="failed", error="The catalogue does not answer.", done=5)
+    ImportRun.objects.create(source="docker", status="failed", error="It cannot be reached.")
     html = page(web, "/servers")
     assert "last import failed: The catalogue does not answer." in html
+    assert "not read: It cannot be reached." in html
 
 
 def test_another_page_of_the_list_is_a_link_and_a_wrong_cursor_is_not_found(web: Client) -> None:
@@ -105,7 +107,7 @@ def test_suggestions_come_from_the_address_of_the_list(web: Client, server: Serv
 def test_what_servers_say_is_never_markup(web: Client) -> None:
     server = make_server("evil", title=HOSTILE, description=HOSTILE, homepage="javascript:alert(1)", tags=[HOSTILE])
     server.tools.update(description=HOSTILE, input_schema={"properties": {HOSTILE: {"description": HOSTILE}}})
-    for path in ("/servers", "/servers/evil", "/registry?q=evil"):
+    for path in ("/servers", "/servers/evil", "/registry?q=long"):
         html = page(web, path)
         assert HOSTILE not in html
         assert "javascript:" not in html
@@ -319,3 +321,22 @@ class TestManyTools:
         digest = html.partition('name="digest" value="')[2].partition('"')[0]
         assert web.post("/servers/huge/accept", {"digest": digest}).status_code == 302
         assert "changed since you authorised" not in page(web, "/servers/huge")
+
+
+def test_a_description_of_a_megabyte_and_an_absurd_name_fit_on_every_page(web: Client) -> None:
+    make_server("long", title="\u202eevil" * 20, description=f"{HOSTILE} {'very long ' * 100_000}")
+    for path in ("/servers", "/servers/long", "/registry?q=long"):
+        html = page(web, path)
+        assert len(html) < 200_000
+        assert HOSTILE not in html and "&lt;script&gt;" in html
+    assert "The whole description" in page(web, "/servers/long")
+    assert "<bdi>" in page(web, "/servers/long")
+
+
+def test_ones_own_servers_are_counted_under_the_other_filters(web: Client, alice: User) -> None:
+    make_server("own", owner=alice, health="ok")
+    make_server("other", owner=alice)
+    assert "owner=me" in page(web, "/servers?health=ok")
+    html = page(web, "/servers?health=ok").partition("<span>mine</span>")[2]
+    assert html.lstrip().startswith("<span>1</span>")
+    assert "<span>mine</span>" not in page(web, "/servers?health=blocked")

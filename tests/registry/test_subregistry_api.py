@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from registry.importers.packages import command_of
 from registry.models import Server, SourceRecord
 from registry.packages import package_of
 from registry.server_json import META, NAME
+from registry.services.curating import hide_servers
 
 RECORDED = Path(__file__).parents[2].parent / "shared" / "data" / "catalogues" / "official.jsonl.gz"
 RECORDS = 200
@@ -58,6 +60,26 @@ def test_every_item_is_whole_whatever_is_known_of_the_server(client: Client) -> 
     assert {"status", "publishedAt", "updatedAt", "isLatest"} <= set(wordy["_meta"][META])
 
 
+def test_an_empty_list_has_all_its_parts(client: Client) -> None:
+    assert client.get("/v0.1/servers?search=nothing").json() == {"servers": [], "metadata": {"count": 0}}
+
+
+def test_nothing_is_described_by_blanks(client: Client) -> None:
+    public("blank", description=" \n ", title=" ", version=" ")
+    server = client.get("/v0.1/servers").json()["servers"][0]["server"]
+    assert (server["description"], server["version"]) == ("blank", "0.0.0")
+
+
+def test_who_follows_changes_hears_what_a_curator_hid(client: Client) -> None:
+    public("hidden", source="docker")
+    since = quote((timezone.now() - timedelta(seconds=1)).isoformat())
+    Server.objects.update(updated_at=timezone.now() - timedelta(days=1))
+    hide_servers(servers=Server.objects.all())
+    answer = client.get(f"/v0.1/servers?updated_since={since}").json()
+    assert [entry["_meta"][META]["status"] for entry in answer["servers"]] == ["deleted"]
+    assert listed(client) == []
+
+
 def test_a_secret_in_an_address_or_a_command_stays_here(client: Client) -> None:
     public("keyed", url="https://keyed.example/mcp?api_key=hunter2&team=blue")
     public("started", url="", transport="stdio", command="npx", args=["-y", "thing@1.0", "--api-key", "hunter2"])
@@ -72,6 +94,18 @@ def test_any_origin_may_read(client: Client, address: str) -> None:
     asked = client.options(address, headers={"Origin": "https://elsewhere.example"})
     assert (asked.status_code, asked.headers["Access-Control-Allow-Origin"]) == (204, "*")
     assert client.post(address, {}).status_code == 405
+
+
+def test_a_browser_may_ask_the_alias_beforehand(client: Client) -> None:
+    wanted = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
+    for address in ("/servers", "/servers/a%2Fb/versions", "/servers/a%2Fb/versions/latest"):
+        answer = client.options(address, headers={**wanted, "Access-Control-Request-Headers": "authorization"})
+        assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (204, "*")
+        assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    listed_as_json = client.get("/servers", headers={"Accept": "application/json", "Origin": "https://a.example"})
+    assert listed_as_json.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Accept" in listed_as_json.headers["Vary"]
 
 
 @pytest.mark.parametrize("name", ["local.mcp-registry%2Ftoy", "local.mcp-registry/toy", "local.mcp-registry%252Ftoy"])
@@ -109,6 +143,7 @@ def test_a_cursor_goes_on_after_the_last_one_and_carries_its_filters(client: Cli
         answer = client.get(f"/v0.1/servers?{query}").json()
         seen += [entry["server"]["name"] for entry in answer["servers"]]
         cursor = answer["metadata"].get("nextCursor")
+        assert cursor is None or re.fullmatch(r"[A-Za-z0-9_-]+", cursor)
         query = f"cursor={cursor}&limit=2&search=other" if cursor else ""
     assert seen == [f"local.mcp-registry/time-{number}" for number in range(5)]
 
