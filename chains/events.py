@@ -104,10 +104,10 @@ async def batches(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[
     """Every event after `after`, in order, none twice, until the run is over; without `after` a STATE_SNAPSHOT first.
 
     Those that are there at the same time come together. A run that is tried again after its end goes on in the same
-    stream. Raises Run.DoesNotExist.
+    stream; where events after `after` were compacted, a snapshot stands for them. Raises Run.DoesNotExist.
     """
     async with tails.tail_of(uuid.UUID(str(run_id))) as tail:
-        if after is None:
+        if after is None or await database_sync_to_async(_is_compacted)(run_id, after):
             state = await database_sync_to_async(_snapshot_event)(run_id)
             yield [state]
             after = state.seq

@@ -85,7 +85,7 @@ def group(run_id: uuid.UUID | str) -> str:
     return f"run.{run_id}"
 
 
-def message(events: Sequence[Event]) -> dict[str, Any]:
+def message(events: Sequence[Event | RunEvent]) -> dict[str, Any]:
     """What is sent to a run's group: the events, where they are not too large."""
     told = json.dumps([[event.seq, event.type, event.data, event.at.isoformat()] for event in events])
     return {"type": "run.event", "events": told if len(told) <= SENT_BYTES else "[]"}
