@@ -73,7 +73,7 @@ def propose(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
 def _asked(model: MeteredModel, state: PlanState, context: PlannerContext) -> PlanState:
     so_far = state.get("so_far")
     messages = state.get("messages") or prompts.planning(
-        state["question"], state["tools"], state["recalled"], so_far=so_far
+        state["question"], state["queries"], state["tools"], state["recalled"], so_far=so_far
     )
     schema = wire.reply_schema(state["tools"], first=so_far.next_number if so_far else 1)
     try:
