@@ -4,7 +4,6 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
-from django.db.models import Case, IntegerField, Q, Value, When
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -18,7 +17,8 @@ from registry import services
 from registry.async_api import authenticated_user, documented_by
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
-from registry.models import Connection, Health, Server, ServerQuerySet, Tool
+from registry.models import Connection, Server, ServerQuerySet, Tool
+from registry.ordering import SORTS, ordered
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
@@ -32,18 +32,6 @@ from registry.serializers import (
     ToolSerializer,
 )
 from registry.views import server_tested
-
-HEALTH_ORDER = [
-    Health.OK, Health.NEEDS_AUTH, Health.UNTESTED, Health.TIMEOUT, Health.WRONG_TRANSPORT, Health.UNREACHABLE,
-    Health.NOT_MCP, Health.BLOCKED,
-]  # fmt: skip
-SORTS = {
-    "newest": ("-created_at", "-id"),
-    "name": ("name", "id"),
-    "health": ("health_rank", "name", "id"),
-    "tools": ("-tool_count", "id"),
-    "match": ("match_rank", "-tool_count", "id"),
-}
 
 
 class Conflict(APIException):
@@ -60,23 +48,6 @@ def caller(request: Request) -> User:
 def shown(servers: ServerQuerySet, user: Any) -> ServerQuerySet:
     """With all that a server's JSON needs."""
     return servers.with_connection_of(user).with_sources()
-
-
-def ordered(servers: ServerQuerySet, sort: str, q: str = "") -> ServerQuerySet:
-    """By `match`: what is called `q`, then what begins so, then whatever else fits."""
-    if sort == "health":
-        ranks = [When(health=health, then=Value(rank)) for rank, health in enumerate(HEALTH_ORDER)]
-        servers = servers.annotate(health_rank=Case(*ranks, output_field=IntegerField()))
-    if sort == "match":
-        servers = servers.annotate(match_rank=match_rank(q))
-    return servers.order_by(*SORTS[sort])
-
-
-def match_rank(q: str) -> Case:
-    called = Q(name__iexact=q) | Q(title__iexact=q) | Q(slug=q.lower())
-    begins = Q(name__istartswith=q) | Q(title__istartswith=q) | Q(slug__startswith=q.lower())
-    ranks = [When(called, then=Value(0)), When(begins, then=Value(1))]
-    return Case(*ranks, default=Value(2), output_field=IntegerField())
 
 
 def visible_server(user: Any, slug_or_id: str) -> Server:

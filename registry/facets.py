@@ -12,6 +12,7 @@ from registry.models import Server
 from registry.templatetags.registry_tags import auth_name, health_words, source_name, transport_name
 
 MAX_VALUES = 8
+PAGE_SORTS = {"newest": "newest", "name": "name", "health": "health", "tools": "most tools"}  # the first is usual
 FACETS = {
     "health": ("Health", health_words),
     "source": ("Source", source_name),
@@ -37,23 +38,30 @@ class Facet:
 @dataclass(frozen=True, slots=True)
 class Choice:
     words: str
-    without: str  # the address of the list without it
+    href: str
 
 
 class Address:
-    """The page's address with one filter changed."""
+    """The page's address with one filter, or its order, changed."""
 
-    def __init__(self, path: str, chosen: Mapping[str, str], q: str) -> None:
-        self.path, self.chosen, self.q = path, chosen, q
+    def __init__(self, path: str, chosen: Mapping[str, str], q: str, sort: str = "") -> None:
+        self.path, self.chosen, self.q, self.sort = path, chosen, q, sort
 
     def with_filter(self, name: str, value: str) -> str:
-        terms = {"q": self.q, **self.chosen, name: value}
+        terms = {"q": self.q, **self.chosen, "sort": self.sort, name: value}
         query = urlencode({name: value for name, value in terms.items() if value})
         return f"{self.path}?{query}" if query else self.path
 
 
 def chosen_filters(params: Mapping[str, str]) -> dict[str, str]:
     return {name: params[name] for name in NAMES if params.get(name)}
+
+
+def orders_of_list(address: Address) -> list[Choice]:
+    """The address of the list in each order; empty for the one it is in."""
+    usual = next(iter(PAGE_SORTS))
+    hrefs = {name: address.with_filter("sort", "" if name == usual else name) for name in PAGE_SORTS}
+    return [Choice(words, "" if name == (address.sort or usual) else hrefs[name]) for name, words in PAGE_SORTS.items()]
 
 
 def choices(chosen: Mapping[str, str], address: Address) -> list[Choice]:

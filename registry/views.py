@@ -15,12 +15,13 @@ from rest_framework.exceptions import APIException
 
 from registry import services
 from registry.changes import digest_of
-from registry.facets import Address, choices, chosen_filters, facets_of_hits, facets_of_list
+from registry.facets import PAGE_SORTS, Address, choices, chosen_filters, facets_of_hits, facets_of_list, orders_of_list
 from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
 from registry.healthchecks import check_now
 from registry.history import history_of
 from registry.models import Connection, HealthCheck, ImportRun, Server, Tool
+from registry.ordering import SORTS, ordered
 from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
 from registry.snippets import snippets_of
@@ -45,7 +46,8 @@ def servers(request: PageRequest) -> HttpResponse:
     """The list, or with `?q=` what search finds; htmx gets the part that changes."""
     q = request.GET.get("q", "").strip()
     chosen = chosen_filters(request.GET.dict())
-    address = Address(request.path, chosen, q)
+    sort = request.GET.get("sort", "")
+    address = Address(request.path, chosen, q, sort if sort in PAGE_SORTS else "")
     context = _found(request, q, chosen, address) if q else _listed(request, chosen, address)
     context |= {"q": q, "kept": list(chosen.items()), "chosen": choices(chosen, address)}
     is_fragment = request.htmx and not request.htmx.history_restore_request
@@ -60,14 +62,17 @@ def _found(request: PageRequest, q: str, chosen: dict[str, str], address: Addres
 
 def _listed(request: PageRequest, chosen: dict[str, str], address: Address) -> dict[str, Any]:
     visible = Server.objects.visible_to(request.user).with_connection_of(request.user)
-    page = paginate(request, filter_servers(visible, chosen, request.user))
-    is_start = not chosen and "cursor" not in request.GET and page.next is not None
+    sort = address.sort or next(iter(PAGE_SORTS))
+    found = ordered(filter_servers(visible, chosen, request.user), sort)
+    page = paginate(request, found, SORTS[sort])
+    is_start = not chosen and not address.sort and "cursor" not in request.GET and page.next is not None
     authorised = visible.connected_by(request.user).order_by("name")[:AUTHORISED_SHOWN] if is_start else []
     return {
         "authorised": [ServerHit(server, 0.0, [], "") for server in authorised],
         "servers": [ServerHit(server, 0.0, [], "") for server in page.items],
         "count": page.count,
         "next": page.next,
+        "sorts": orders_of_list(address),
         "facets": facets_of_list(request.user, chosen, address),
         "imports": ImportRun.objects.order_by("source", "-started_at").distinct("source"),
     }

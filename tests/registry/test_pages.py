@@ -1,6 +1,8 @@
 """Pages of servers, as a browser without JavaScript and as htmx see them."""
 
+import re
 import time
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
@@ -340,3 +342,25 @@ def test_ones_own_servers_are_counted_under_the_other_filters(web: Client, alice
     html = page(web, "/servers?health=ok").partition("<span>mine</span>")[2]
     assert html.lstrip().startswith("<span>1</span>")
     assert "<span>mine</span>" not in page(web, "/servers?health=blocked")
+
+
+def test_the_list_is_sorted_page_by_page_at_an_address_to_share(web: Client) -> None:
+    for number in range(60):
+        health, count = ("ok", number) if number % 2 else ("unreachable", 0)
+        make_server(f"s{number:02}", health=health, tool_count=count)
+
+    def listed(path: str) -> list[str]:
+        names, html = [], page(web, path)
+        while html:
+            names += re.findall(r'<h3>\s*<a href="/servers/(s\d\d)">', html)
+            more = re.search(r'href="([^"]+)">More servers', html)
+            html = page(web, unescape(more[1])) if more else ""
+        return names
+
+    by_name = [f"s{number:02}" for number in range(60)]
+    assert listed("/servers?sort=name") == by_name
+    assert listed("/servers?sort=health") == by_name[1::2] + by_name[::2]
+    assert listed("/servers?sort=tools")[:30] == by_name[1::2][::-1]
+    assert listed("/servers?sort=nonsense") == by_name[::-1]
+    assert listed("/servers?sort=name&health=ok") == by_name[1::2]
+    assert "sort=name&amp;health=ok" in page(web, "/servers?sort=name")
