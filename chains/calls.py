@@ -50,6 +50,10 @@ class Caller:
         if calling := self.calling.get(server_id):
             self.teller.log(calling[0], text)
 
+    def prepare(self, tool: Tool) -> None:
+        """Begin to connect, while what must come before the call is written down."""
+        self.sessions.opening(tool.server)
+
     async def call(self, step: Step, tool: Tool, arguments: dict[str, Any]) -> dict[str, Any]:
         """The step's result, whole. Raises StepFailed."""
         for retry in range(step.retries + 1):

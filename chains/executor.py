@@ -36,11 +36,10 @@ GONE = (*FAILURES, Status.SKIPPED)
 
 async def drive(run_id: uuid.UUID | str) -> None:
     """Carry a run as far as it goes now: to its end, or until somebody must approve. Quiet where another drives it."""
-    lease_token = await in_database(leases.claim, run_id)
-    if lease_token is None:
-        return
     try:
-        run = await in_database(journal.take_up, run_id, lease_token)
+        run = await in_database(journal.take_up, run_id)
+        if run is None:
+            return
         async with Boundary(run):
             await Driver(run, parse(run.plan)).work()
     except LostLease as lost:
@@ -108,7 +107,8 @@ class Driver:
 
     async def recall(self) -> None:
         """Where the journal says the run stands."""
-        self.rows = {row.step: row for row in await in_database(self.run.current_steps)}
+        self.rows, self.toolbox = await in_database(journal.standing, self.run, self.plan)
+        self.trusted_until = time.monotonic() + TRUST_S
         if any(row.status == Status.RUNNING for row in self.rows.values()):
             tools = {step.id: (await self.trusted()).tool(step) for step in self.plan.steps}
             repeatable = {step_id for step_id, tool in tools.items() if tool and is_repeatable(tool)}
@@ -185,6 +185,7 @@ class Driver:
             approval_hash = hash_of(tool, arguments)
             if asks and not is_approved(row, approval_hash):
                 return await in_database(journal.ask, self.run, row, artifacts.shown(arguments), approval_hash)
+            self.caller.prepare(tool)
             await in_database(journal.begin, self.run, row, artifacts.shown(arguments))
             result = await self.caller.call(step, tool, arguments)
         except StepFailed as failed:
@@ -204,7 +205,8 @@ class Driver:
 
     async def stored(self, whole: list[files.File]) -> list[files.Stored]:
         stored = [await asyncio.to_thread(files.store, self.run, file) for file in whole]
-        await in_database(files.check_room, stored)
+        if any(file.held is not None for file in stored):
+            await in_database(files.check_room, stored)
         return stored
 
     async def granted(self, step: Step) -> tuple[Tool, bool]:

@@ -76,10 +76,8 @@ def _save(key: str, content: bytes) -> str:
 
 
 def check_room(files: Sequence[Stored]) -> None:
-    """Raises StorageDown where the files to be held are more than the database should."""
+    """Raises StorageDown where the files to be held, at least one, are more than the database should."""
     sizes = [file.size_bytes for file in files if file.held is not None]
-    if not sizes:
-        return
     together = HeldFile.objects.aggregate(bytes=Sum("result__size_bytes"))["bytes"] or 0
     if max(sizes) > MAX_HELD_BYTES or together + sum(sizes) > MAX_ALL_HELD_BYTES:
         raise StorageDown(f"{sum(sizes):,} bytes could not be put into the file storage.")
@@ -142,7 +140,7 @@ def _move(held: HeldFile) -> bool:
     if not HeldFile.objects.filter(_free(), pk=held.pk).update(moving_at=timezone.now()):
         return False
     try:
-        key = _save(held.result.file.name, bytes(held.content))
+        key = _save(str(held.result.file), bytes(held.content))
     except StorageDown:
         HeldFile.objects.filter(pk=held.pk).update(moving_at=None)
         raise

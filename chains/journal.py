@@ -15,7 +15,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from chains import artifacts, events
+from chains import artifacts, events, leases
 from chains.dispatch import dispatch
 from chains.events import publish
 from chains.files import Stored, keep_files
@@ -37,12 +37,20 @@ class CancelRequested(Exception):
     """Somebody asked for the run to stop."""
 
 
-def take_up(run_id: uuid.UUID | str, lease_token: int) -> Run:
-    """The run with its owner, now running."""
+def take_up(run_id: uuid.UUID | str) -> Run | None:
+    """The run with its owner, now running and ours; None where it is over or somebody else's."""
+    lease_token = leases.claim(run_id)
+    if lease_token is None:
+        return None
     held = Run.objects.unfinished().filter(pk=run_id, lease_token=lease_token)
     if not held.update(status=Run.Status.RUNNING, started_at=Coalesce(F("started_at"), Now())):
         raise LostLease(f"run {run_id}, token {lease_token}")
     return Run.objects.select_related("owner").get(pk=run_id)
+
+
+def standing(run: Run, plan: Plan) -> tuple[dict[str, ToolRun], Toolbox]:
+    """Where the run stands, by step, and what its owner has authorised."""
+    return {row.step: row for row in run.current_steps()}, toolbox_of(plan, run.owner)
 
 
 def toolbox_of(plan: Plan, user: User) -> Toolbox:

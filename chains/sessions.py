@@ -51,7 +51,8 @@ class OpenSession:
         self, tool: Tool, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress
     ) -> CallResult:
         try:
-            session = await asyncio.wait_for(asyncio.shield(self.ready), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                session = await asyncio.shield(self.ready)
         except TimeoutError:
             message = f"The server could not be connected within {timeout_s:g} s."
             raise ConnectorError("timeout", message) from None  # the opening goes on, for whoever asks next
@@ -103,14 +104,18 @@ class SessionPool:
         self.open: dict[uuid.UUID, OpenSession] = {}
         self.retired: list[OpenSession] = []
 
+    def opening(self, server: Server) -> OpenSession:
+        """The session with this server, which may not be ready yet."""
+        current = self.open.get(server.pk)
+        if current is None or current.task.done():
+            current = self.open[server.pk] = OpenSession(server, self.owner, self.on_log)
+        return current
+
     async def call(
         self, tool: Tool, arguments: dict[str, Any], *, timeout_s: float, on_progress: Progress
     ) -> CallResult:
         """A tool as it was accepted, with its server. Raises ConnectorError."""
-        server = tool.server
-        current = self.open.get(server.pk)
-        if current is None or current.task.done():
-            current = self.open[server.pk] = OpenSession(server, self.owner, self.on_log)
+        server, current = tool.server, self.opening(tool.server)
         try:
             return await current.call(tool, arguments, timeout_s=timeout_s, on_progress=on_progress)
         except ConnectorError as error:
