@@ -121,7 +121,8 @@ async def batches(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[
                 return
             if len(found.events) < tails.BATCH:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(changed.wait(), tails.LOOK_AGAIN_S)
+                    async with asyncio.timeout(tails.LOOK_AGAIN_S):
+                        await changed.wait()
 
 
 async def subscribe(run_id: uuid.UUID | str, after: int | None) -> AsyncGenerator[Event]:

@@ -135,7 +135,8 @@ class Tail:
             self.last = await _begin(self.run_id)
         sent: list[Event] = []
         with suppress(TimeoutError):
-            sent = await asyncio.wait_for(self.messages.get(), LOOK_AGAIN_S)
+            async with asyncio.timeout(LOOK_AGAIN_S):  # wait_for may swallow a cancellation that comes with a message
+                sent = await self.messages.get()
         if self.last is None or (sent and sent[-1].seq <= self.last):
             return
         follows_on = bool(sent) and sent[0].seq == self.last + 1

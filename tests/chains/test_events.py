@@ -107,6 +107,14 @@ async def test_many_viewers_of_a_run_cost_the_table_as_little_as_one(run: Run, m
     assert len(reads) < 5
 
 
+async def test_a_viewer_who_leaves_as_an_event_comes_is_gone(run: Run) -> None:
+    for _ in range(50):
+        async with asyncio.timeout(5), tails.tail_of(run.pk) as tail:
+            await asyncio.sleep(0)
+            tail.messages.put_nowait([])
+    assert tail.task.done()
+
+
 async def test_events_too_large_to_send_are_seen_all_the_same(run: Run) -> None:
     live = asyncio.create_task(seen(subscribe(run.pk, 1)))
     await asyncio.sleep(0.2)
