@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import Cast, Coalesce
 from django.utils import timezone
 from pgvector.django import VectorField
@@ -25,6 +25,13 @@ class OwnedQuerySet(models.QuerySet[Any]):
         return self.filter(owner_id=user.pk)
 
 
+class TemplateQuerySet(OwnedQuerySet):
+    def with_last_run(self) -> Self:
+        """`last_run_id`: of its newest run, or None."""
+        newest = Run.objects.filter(template=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
+        return self.annotate(last_run_id=Subquery(newest))
+
+
 class Template(models.Model):
     """A saved plan: run again from the sidebar or by API."""
 
@@ -39,7 +46,7 @@ class Template(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = TemplateQuerySet.as_manager()
 
     class Meta:
         db_table = "user_templates"
@@ -202,6 +209,7 @@ class Run(models.Model):
         ]
         indexes = [
             models.Index(fields=["owner", "-created_at"], name="run_newest"),
+            models.Index(fields=["template", "-created_at"], name="run_of_template"),
             models.Index(
                 fields=["lease_expires_at"],
                 condition=Q(status__in=["queued", "planning", "running"]),

@@ -132,9 +132,10 @@ def run_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_GET
 def templates(request: PageRequest) -> HttpResponse:
-    page = paginate(request, Template.objects.owned_by(request.user))
+    page = paginate(request, Template.objects.owned_by(request.user).with_last_run().select_related("schedule"))
     changes = changes_of(page.items, request.user)
-    rows = [(template, changes[template.pk]) for template in page.items]
+    last = Run.objects.in_bulk([template.last_run_id for template in page.items])
+    rows = [(template, changes[template.pk], last.get(template.last_run_id)) for template in page.items]
     return render(request, "chains/templates.html", {"page": page, "rows": rows})
 
 

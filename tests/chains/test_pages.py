@@ -1,6 +1,7 @@
 """Pages of runs, templates and results, and how a run is drawn."""
 
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -271,6 +272,16 @@ def test_a_template_whose_tool_is_gone_says_so_and_is_not_kept(web: Client, alic
     assert "is gone from its server" in html_of(web, "/templates")
     web.post(f"/templates/{pk}/accept")
     assert Template.objects.get().tool_hashes == {"toy/say": "a"}
+
+
+def test_the_list_says_how_each_template_went_last(web: Client, alice: User, toy: Server) -> None:
+    template = save_template(user=alice, name="Say it", plan=plan(step("s1", "toy.say", words="hi")))
+    assert "last run" not in html_of(web, "/templates")
+    for days, status in ((1, "failed"), (2, "succeeded")):
+        run = made_run(alice, template.plan, status=status)
+        Run.objects.filter(pk=run.pk).update(template=template, created_at=timezone.now() - timedelta(days=days))
+    html = html_of(web, "/templates")
+    assert (html.count("last run"), 'data-state="failed"' in html) == (1, True)
 
 
 def test_a_list_of_templates_takes_few_queries(
