@@ -19,6 +19,7 @@ from registry.models import (
     Definition,
     HealthCheck,
     ImportRun,
+    SearchDocument,
     Server,
     SourceRecord,
     Tool,
@@ -233,6 +234,20 @@ class ToolAdmin(Logged, OfServer, admin.ModelAdmin):
     def hold(self, request: HttpRequest, tools: QuerySet[Tool]) -> None:
         self.log(request, tools, "Rejected: held back from every plan.")
         self.message_user(request, f"{tools.update(quarantined=True)} tools are held back.", messages.SUCCESS)
+
+
+@admin.register(SearchDocument)
+class SearchDocumentAdmin(OfServer, RecordAdmin):
+    """What a server or a tool is found by; the database writes it."""
+
+    list_display = ["id", "server", "tool_id", "is_open"]
+    list_filter = ["is_open"]
+    show_full_result_count = False
+    search_fields = ["^server__slug"]
+    exclude = ["words", "bm25", "embedding"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
 
 
 @admin.register(HealthCheck)

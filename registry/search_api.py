@@ -1,5 +1,6 @@
 """`GET /registry/search` and `GET /registry/tools/search`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -49,10 +50,10 @@ class ServerHitSerializer(ServerSerializer):
     def to_representation(self, instance: ServerHit) -> dict[str, Any]:  # type: ignore[override]
         found = {
             "score": instance.score,
-            "matched_tools": MatchedToolSerializer(instance.matched_tools, many=True).data,
+            "matched_tools": list(map(asdict, instance.matched_tools)),
             "why": instance.why,
         }
-        return ServerSerializer(instance.server, context=self.context).data | found
+        return super().to_representation(instance.server) | found
 
 
 class ServerNameSerializer(serializers.ModelSerializer[Server]):

@@ -1,10 +1,8 @@
 """Which servers and tools exist, who may use them, and what was seen of their health."""
 
 from registry.models.base import (
-    BM25_WEIGHTS,
     EMBEDDING_DIMENSIONS,
     SEARCH_COLUMNS,
-    SEARCH_WORDS,
     TERM_SPACE,
     Health,
     LightManager,
@@ -12,6 +10,7 @@ from registry.models.base import (
 )
 from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
+from registry.models.search import SearchDocument, SearchDocumentQuerySet
 from registry.models.servers import (
     Acceptance,
     Connection,
@@ -23,10 +22,8 @@ from registry.models.servers import (
 )
 
 __all__ = [
-    "BM25_WEIGHTS",
     "EMBEDDING_DIMENSIONS",
     "SEARCH_COLUMNS",
-    "SEARCH_WORDS",
     "TERM_SPACE",
     "Acceptance",
     "CatalogueSource",
@@ -39,6 +36,8 @@ __all__ = [
     "ImportRun",
     "LightManager",
     "Policy",
+    "SearchDocument",
+    "SearchDocumentQuerySet",
     "Server",
     "ServerQuerySet",
     "SourceRecord",

@@ -5,16 +5,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import models
-from django.db.models import F, Func
 from django.utils import timezone
 
 EMBEDDING_DIMENSIONS = 384
 TERM_SPACE = 2**29  # a stemmed word's hash is its dimension in a sparse vector of BM25 weights
 
-# Written by the database from `search_text` (functions of migration 0002), so that no writer can forget them.
-SEARCH_WORDS = Func(F("search_text"), function="search_words")
-BM25_WEIGHTS = Func(SEARCH_WORDS, function="bm25_weights")
-SEARCH_COLUMNS = ("search_text", "search_vector", "bm25", "embedding")
+SEARCH_COLUMNS = ("search_text", "embedding")  # on models of their own; see `SearchDocument` for what a search reads
 
 
 FIRST_PROBES_OVER = timedelta(hours=6)

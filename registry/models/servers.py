@@ -5,20 +5,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
-from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q, Subquery
 from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
-from pgvector.django import HnswIndex, SparseVectorField, VectorField
+from pgvector.django import VectorField
 
 from registry.models.base import (
-    BM25_WEIGHTS,
     EMBEDDING_DIMENSIONS,
-    SEARCH_WORDS,
-    TERM_SPACE,
     Health,
     LightManager,
     Policy,
@@ -81,9 +78,9 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.filter(pk__in=of_source.values("pk").union(listed.values("server_id")))
 
     def with_sources(self) -> "ServerQuerySet":
-        """With the catalogues that list each server, by name only."""
-        records = SourceRecord.objects.filter(removed_at=None).only("server_id", "source")
-        return self.prefetch_related(models.Prefetch("source_records", records))
+        """Annotate `listed_in`: the names of the catalogues that list each server."""
+        records = SourceRecord.objects.filter(server=models.OuterRef("pk"), removed_at=None).order_by()
+        return self.annotate(listed_in=ArraySubquery(records.values("source").distinct()))
 
 
 class Server(models.Model):
@@ -160,10 +157,6 @@ class Server(models.Model):
     content_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of the text that is embedded")
     embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True, editable=False)
     search_text = models.TextField(blank=True, editable=False, help_text="words of name, description and tags, split")
-    search_vector = models.GeneratedField(expression=SEARCH_WORDS, output_field=SearchVectorField(), db_persist=True)
-    bm25 = models.GeneratedField(
-        expression=BM25_WEIGHTS, output_field=SparseVectorField(dimensions=TERM_SPACE), db_persist=True
-    )
 
     objects = LightManager.from_queryset(ServerQuerySet)()
 
@@ -187,14 +180,6 @@ class Server(models.Model):
             models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
             GinIndex(fields=["tags"], name="server_tags"),
             GinIndex(fields=["former_slugs"], name="server_former_slugs"),
-            GinIndex(fields=["search_vector"], name="server_words"),
-            HnswIndex(
-                name="server_embedding",
-                fields=["embedding"],
-                m=16,
-                ef_construction=64,
-                opclasses=["vector_cosine_ops"],
-            ),
         ]
 
     def __str__(self) -> str:
@@ -286,10 +271,6 @@ class Tool(models.Model):
     search_text = models.TextField(
         blank=True, editable=False, help_text="name split into words, description, parameters"
     )
-    search_vector = models.GeneratedField(expression=SEARCH_WORDS, output_field=SearchVectorField(), db_persist=True)
-    bm25 = models.GeneratedField(
-        expression=BM25_WEIGHTS, output_field=SparseVectorField(dimensions=TERM_SPACE), db_persist=True
-    )
     enabled = models.BooleanField(default=True)
     quarantined = models.BooleanField(default=False, help_text="a curator holds its definition back from everybody")
     first_seen = models.DateTimeField(default=timezone.now)
@@ -304,16 +285,7 @@ class Tool(models.Model):
         db_table = "tools"
         ordering = ["name"]
         constraints = [models.UniqueConstraint(fields=["server", "name"], name="tool_name_is_unique_in_server")]
-        indexes = [
-            GinIndex(fields=["search_vector"], name="tool_words"),
-            HnswIndex(
-                name="tool_embedding",
-                fields=["embedding"],
-                m=16,
-                ef_construction=64,
-                opclasses=["vector_cosine_ops"],
-            ),
-        ]
+        indexes = []
 
     def __str__(self) -> str:
         return self.name

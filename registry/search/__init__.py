@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import transaction
 
 from registry.filters import filter_servers
-from registry.models import SEARCH_COLUMNS, Server, ServerQuerySet, Tool, ToolQuerySet
+from registry.models import (
+    SEARCH_COLUMNS,
+    SearchDocument,
+    SearchDocumentQuerySet,
+    Server,
+    ServerQuerySet,
+    Tool,
+    ToolQuerySet,
+)
 from registry.search import reasons
-from registry.search.candidates import Candidate, by_server, find_candidates, prepare_index
+from registry.search.candidates import Candidate, by_server, documents_of, find_candidates
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
 from registry.search.scoring import fuse
@@ -52,10 +59,9 @@ def search_servers(
     if not words_of(q):
         return _newest(q, visible, user, limit, started)
     query = parse(q)
-    tools, servers = _server_candidates(query, visible)
-    ranked = _rank(tools, servers)
-    hits = _server_hits(query.text, ranked, visible.with_connection_of(user).with_sources(), limit)
-    mode, reason = _mode(query, [*tools, *servers])
+    found = find_candidates(_documents(visible, user, filters), query)
+    hits = _server_hits(query.text, _rank(found), visible.with_connection_of(user).with_sources(), limit)
+    mode, reason = _mode(query, found)
     return SearchResult(q, mode, reason, _ms_since(started), hits)
 
 
@@ -68,10 +74,9 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
         hits = [ToolHit(tool, 0.0) for tool in by_name]
         return ToolSearchResult(q, "lexical", reasons.BY_NAME, _ms_since(started), hits)
     query = parse(q)
-    with transaction.atomic():
-        prepare_index()
-        found = find_candidates(tools, query, server="server_id")
-    scores = dict(zip((one.pk for one in found), _fused(found), strict=True))
+    among = SearchDocument.objects.filter(tool__in=tools.order_by().values("pk"))
+    found = find_candidates(among, query)
+    scores = dict(zip((one.tool_id for one in found), _fused(found), strict=True))
     best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
     loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)
     mode, reason = _mode(query, found)
@@ -79,31 +84,31 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
     return ToolSearchResult(q, mode, reason, _ms_since(started), hits)
 
 
+def _documents(
+    visible: ServerQuerySet, user: User | AnonymousUser, filters: Mapping[str, str] | None
+) -> SearchDocumentQuerySet:
+    """Of what a user sees; without filters each document says itself who may."""
+    narrowed = any((filters or {}).values())
+    return documents_of(visible) if narrowed else SearchDocument.objects.visible_to(user)
+
+
 def _heavy(*prefixes: str) -> list[str]:
     return [f"{prefix}{name}" for prefix in prefixes for name in SEARCH_COLUMNS]
-
-
-def _server_candidates(query: Query, visible: ServerQuerySet) -> tuple[list[Candidate], list[Candidate]]:
-    tools = Tool.objects.present().filter(server__in=visible.values("pk"))
-    with transaction.atomic():
-        prepare_index()
-        return find_candidates(tools, query, server="server_id"), find_candidates(visible, query, server="id")
 
 
 def _fused(found: Sequence[Candidate]) -> list[float]:
     return fuse([one.bm25 for one in found], [one.cosine for one in found])
 
 
-def _rank(tools: list[Candidate], servers: list[Candidate]) -> list[_Ranked]:
+def _rank(found: list[Candidate]) -> list[_Ranked]:
     """Tools and servers are scored on one scale; a server counts as its best text, and a little for the next."""
-    found = [*tools, *servers]
     scores = _fused(found)
     ranked = []
     for server_id, positions in by_server(found).items():
         positions.sort(key=lambda position: -scores[position])
         best = scores[positions[0]]
         second = scores[positions[1]] if len(positions) > 1 else 0.0
-        own_tools = [(found[position].pk, scores[position]) for position in positions if position < len(tools)]
+        own_tools = [(tool, scores[position]) for position in positions if (tool := found[position].tool_id)]
         cosines = [cosine for position in positions if (cosine := found[position].cosine) is not None]
         score = best + BREADTH_BONUS * max(0.0, second)
         ranked.append(_Ranked(server_id, score, own_tools, max(cosines, default=None)))

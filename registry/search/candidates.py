@@ -1,77 +1,82 @@
-"""The rows worth scoring: those that share words with the query and those near it in meaning, with both scores."""
+"""The documents worth scoring: those that share words with the query and those near it in meaning, with both scores.
+
+One statement, written by hand around the part that differs from search to search: what may be found, a queryset of
+documents compiled into it. `asked` holds the query's vector and weights once.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db import connection
-from django.db.models import F, QuerySet, Value
-from django.db.models.fields import FloatField
-from pgvector.django import CosineDistance, MaxInnerProduct
 
+from registry.models import SearchDocument, SearchDocumentQuerySet
 from registry.search.query import Query
 
 CANDIDATES = 100  # of each kind; twice as many find nothing better and cost twice as much
-COMMON_ROWS = 2_000  # of each kind, any of them, are scored where all words are common: they say little there
-EF_SEARCH = 100  # entries the vector index keeps while it walks; at least as many as candidates
+COMMON_ROWS = 2_000  # any of them are scored where all words are common: they say little there
+
+ASKED = "WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights) "
+WORDS_SCORE = "bm25 <#> (SELECT weights FROM asked) AS words_score"
+DISTANCE = "embedding <=> (SELECT vector FROM asked) AS distance"
+# The distance of the best only: thousands may share a word.
+SHARING = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
+    SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
+    WHERE {{among}} AND words @@ %s::tsquery ORDER BY words_score LIMIT %s
+) AS sharing"""
+SHARING_COMMON = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
+    SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
+    WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
+    ORDER BY words_score LIMIT %s
+) AS sharing"""
+NEAR = f"""SELECT id, tool_id, server_id, {WORDS_SCORE}, {DISTANCE} FROM search_documents
+WHERE {{among}} AND embedding IS NOT NULL ORDER BY distance LIMIT %s"""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    pk: Any
+    tool_id: int | None  # None: the server's own text
     server_id: Any
     bm25: float
     cosine: float | None
 
 
-def find_candidates(rows: QuerySet[Any], query: Query, *, server: str) -> list[Candidate]:
-    """At most twice CANDIDATES rows of a queryset over tools or servers. `server` is the path to the server's id.
-
-    Runs in a transaction of the caller's, after `prepare_index`.
-    """
-    scored = _with_scores(rows, query, server)
-    parts = [part[:CANDIDATES] for part in (_sharing_words(scored, query), _near(scored, query)) if part is not None]
+def find_candidates(documents: SearchDocumentQuerySet, query: Query) -> list[Candidate]:
+    """At most twice CANDIDATES of these documents."""
+    try:
+        ids, allowed = documents.order_by().values("pk").query.sql_with_params()
+    except EmptyResultSet:  # a filter that nothing can fit
+        return []
+    parts = _parts(f"id IN ({ids})", allowed, query)
     if not parts:
         return []
-    found = parts[0].union(*parts[1:]) if len(parts) > 1 else parts[0]
-    return [
-        Candidate(pk, server_id, -(negative or 0.0), None if distance is None else 1 - distance)
-        for pk, server_id, negative, distance in found
-    ]
-
-
-def prepare_index() -> None:
-    """For this transaction: walk the vector index far enough, and on where filters leave too few rows."""
+    statement = ASKED + " UNION ALL ".join(f"({sql})" for sql, _ in parts)
+    parameters = [query.vector_text, query.weights, *(value for _, values in parts for value in values)]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT set_config('hnsw.ef_search', %s, true), set_config('hnsw.iterative_scan', 'relaxed_order', true)",
-            [str(EF_SEARCH)],
-        )
+        cursor.execute(statement, parameters)
+        once = {row[0]: row[1:] for row in cursor.fetchall()}  # some are found both ways
+    return [_candidate(*row) for row in once.values()]
 
 
-def _with_scores(rows: QuerySet[Any], query: Query, server: str) -> QuerySet[Any]:
-    """Rows of (id, server id, BM25 negated, cosine distance): negated and distance, as an index sorts upwards."""
-    distance: Any = Value(None, output_field=FloatField())
+def _candidate(tool_id: int | None, server_id: Any, words: float | None, distance: float | None) -> Candidate:
+    """`words` is the inner product negated, as an index sorts upwards."""
+    return Candidate(tool_id, server_id, -(words or 0.0), None if distance is None else 1 - distance)
+
+
+def _parts(among: str, allowed: Sequence[Any], query: Query) -> list[tuple[str, list[Any]]]:
+    parts = []
+    if query.terms:
+        statement = SHARING_COMMON if query.is_common else SHARING
+        parts.append((statement.format(among=among), [*allowed, query.tsquery, CANDIDATES]))
     if query.vector is not None:
-        distance = CosineDistance("embedding", query.vector)
-    words: Any = MaxInnerProduct("bm25", query.weights) if query.terms else Value(0.0)
-    scored = rows.annotate(in_server=F(server), words_score=words, distance=distance).order_by()
-    return scored.values_list("id", "in_server", "words_score", "distance")
+        parts.append((NEAR.format(among=among), [*allowed, CANDIDATES]))
+    return parts
 
 
-def _sharing_words(scored: QuerySet[Any], query: Query) -> QuerySet[Any] | None:
-    if not query.terms:
-        return None
-    matching = scored.filter(search_vector=query.any_term)
-    if query.is_common:
-        matching = scored.filter(pk__in=matching.values("pk")[:COMMON_ROWS])
-    return matching.order_by("words_score")
-
-
-def _near(scored: QuerySet[Any], query: Query) -> QuerySet[Any] | None:
-    if query.vector is None:
-        return None
-    return scored.exclude(embedding=None).order_by("distance")
+def documents_of(servers: Any) -> SearchDocumentQuerySet:
+    """What the servers of a queryset and their tools are found by."""
+    return SearchDocument.objects.filter(server__in=servers.order_by().values("pk"))
 
 
 def by_server(found: Sequence[Candidate]) -> dict[Any, list[int]]:

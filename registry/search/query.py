@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.contrib.postgres.search import SearchQuery
 from django.db import connection
 from pgvector import SparseVector
 
@@ -12,7 +11,7 @@ from registry.embeddings import embed_query, split_words, storable
 from registry.models import TERM_SPACE
 
 MAX_QUERY_CHARACTERS = 2_000
-MAX_LEXICAL_ROWS = 8_000  # tools and servers that the rarest words of a query may match together
+MAX_LEXICAL_ROWS = 2_000  # that the rarest words of a query may match together
 MAX_COMPLETIONS = 8
 
 # The stems of the text; where the last one is in no row yet, the words it may become, the commonest first.
@@ -31,12 +30,6 @@ SELECT lexeme, term_dimension(lexeme), coalesce(documents, 0), is_last AND NOT %
 UNION ALL SELECT word, term_dimension(word), documents, false FROM completions
 UNION ALL SELECT '', 0, documents, false FROM search_terms WHERE word = ''
 """
-
-
-class Lexemes(SearchQuery):
-    """A tsquery of stems as they are stored: nothing is parsed or stemmed again."""
-
-    template = "%(expressions)s::tsquery"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +70,21 @@ class Query:
         return sum(term.documents for term in self.selective) > MAX_LEXICAL_ROWS
 
     @property
-    def any_term(self) -> Lexemes:
-        return Lexemes(" | ".join(term.as_tsquery for term in self.selective), search_type="raw")
+    def tsquery(self) -> str:
+        """Any of the terms that find. They are stems as they are stored: nothing is parsed or stemmed again."""
+        return " | ".join(term.as_tsquery for term in self.selective)
 
     @property
-    def weights(self) -> SparseVector:
-        """Inverse document frequency by dimension: its inner product with a row's `bm25` is the row's BM25 score."""
-        return SparseVector({term.dimension - 1: self._rarity(term) for term in self.terms}, TERM_SPACE)
+    def weights(self) -> str | None:
+        """Inverse document frequency by dimension, as a sparsevec in words: its inner product with a row's `bm25` is
+        the row's BM25 score."""
+        if not self.terms:
+            return None
+        return SparseVector({term.dimension - 1: self._rarity(term) for term in self.terms}, TERM_SPACE).to_text()
+
+    @property
+    def vector_text(self) -> str | None:
+        return None if self.vector is None else f"[{','.join(map(str, self.vector))}]"
 
     def _rarity(self, term: Term) -> float:
         documents = min(term.documents, self.documents)

@@ -11,7 +11,7 @@ from django.db.models import BooleanField, F, Func, QuerySet
 from django.db.models.functions import Lower
 
 from registry.embeddings import split_words, storable
-from registry.models import Server, ServerQuerySet, Tool
+from registry.models import SearchDocument, Server, ServerQuerySet
 
 MAX_WORDS = 8
 
@@ -45,8 +45,7 @@ def _begin_with(text: str) -> Iterator[QuerySet[Any]]:
 def _hold(words: list[str]) -> Iterator[QuerySet[Any]]:
     if words:
         all_words = reduce(and_, [_begun(word) for word in words])
-        yield Server.objects.order_by().filter(search_vector=all_words).values("pk")
-        yield Tool.objects.present().order_by().filter(search_vector=all_words).values("server_id")
+        yield SearchDocument.objects.filter(words=all_words).values("server_id")
 
 
 def _begun(word: str) -> SearchQuery:
