@@ -1,0 +1,143 @@
+"""A registry of 18,856 recorded servers and their tools: loaded and embedded once for all measures that look into it.
+
+The web server alone runs, as on a quiet day: no worker, no probe. BENCH_SITE names a folder to keep and use again.
+"""
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cache
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mcpregistry import embedded
+from tests.stack import free_port, stack_data_dir
+from tests.toys import ROOT
+
+CATALOGUE = ROOT.parent / "shared" / "data" / "catalogues" / "all-servers.jsonl.gz"
+READY_S = 60
+COUNT = "from registry.models import Server; print(Server.objects.count())"
+LOADING = """
+import json, resource, time
+from registry import jobs, models
+started = time.monotonic()
+counts = jobs.import_catalogue("file", path={path!r})
+print(json.dumps({{
+    "seconds": time.monotonic() - started,
+    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "counts": counts,
+    "without": models.SearchDocument.objects.filter(embedding=None).count(),
+}}))
+"""
+
+
+class NoSharedData(Exception):
+    """The recorded catalogues are not on this machine."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What the worker's own function took: seconds, peak megabytes of its process, documents left without a vector."""
+
+    seconds: float
+    megabytes: float
+    counts: dict[str, Any]
+    without: int
+
+
+class Site:
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.environment = {
+            name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
+        }
+        self.environment |= {"DATA_DIR": str(data_dir), "DJANGO_SETTINGS_MODULE": "mcpregistry.settings"}
+
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+    def load(self) -> Loading:
+        """As the worker of the catalogue queue does it: read, merge, embed."""
+        if not CATALOGUE.exists():
+            raise NoSharedData(f"There is no {CATALOGUE}.")
+        said = self.manage("shell", "-v", "0", "-c", LOADING.format(path=str(CATALOGUE)))
+        return Loading(**json.loads(said.strip().splitlines()[-1]))
+
+    def start_web(self) -> "subprocess.Popen[bytes]":
+        web = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.Popen(
+            [*web, "mcpregistry.asgi:application"], cwd=ROOT, env=self.environment | {"DATABASE_POOL": "10"}
+        )
+
+    def client(self) -> "Client":
+        return Client(self.port, self.token)
+
+    @property
+    @cache  # noqa: B019 - one site lives as long as the program
+    def token(self) -> str:
+        return self.manage("token", "admin", "--create").strip()
+
+    def wait_until_hybrid(self) -> None:
+        deadline = time.monotonic() + READY_S
+        while time.monotonic() < deadline:
+            try:
+                if self.client().get("/registry/search?q=mail")["mode"] == "hybrid":
+                    return
+            except OSError:
+                pass
+            time.sleep(0.2)
+        raise RuntimeError("Search never became hybrid.")
+
+
+class Client:
+    """One connection that is kept open."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        self.headers = {"Authorization": f"Token {token}"}
+
+    def get(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(self.read(path))
+        return answer
+
+    def read(self, path: str) -> bytes:
+        self.connection.request("GET", path, headers=self.headers)
+        response = self.connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{path}: {response.status} {body[:200]!r}")
+        return body
+
+    def search(self, q: str) -> bytes:
+        return self.read(f"/registry/search?q={quote(q)}")
+
+
+@cache
+def loaded_site() -> tuple[Site, Loading | None]:
+    """The site with its web server, and how loading went (None where BENCH_SITE was loaded before)."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    kept = os.environ.get("BENCH_SITE")
+    data_dir = Path(kept) if kept else stack.enter_context(stack_data_dir())
+    data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    stack.enter_context(embedded.services(data_dir))
+    site = Site(data_dir)
+    site.manage("migrate", "-v", "0")
+    loading = None if int(site.manage("shell", "-v", "0", "-c", COUNT)) else site.load()
+    web = site.start_web()
+    stack.callback(web.wait)
+    stack.callback(web.terminate)
+    site.wait_until_hybrid()
+    return site, loading
