@@ -61,8 +61,8 @@ def delete_conversation(*, conversation: Conversation) -> None:
 
 def _asking(conversation: Conversation) -> "QuerySet[Message, Any]":
     """The ids of its runs that wait for a form."""
-    asking = conversation.messages.filter(status=Message.Status.ASKING, run__status=Run.Status.AWAITING_APPROVAL)
-    return asking.values("run_id")
+    waiting = conversation.messages.filter(run__status=Run.Status.AWAITING_APPROVAL, planning__has_key="form")
+    return waiting.values("run_id")
 
 
 def record_planning(*, question: Message, planning: "Planning", spent: "Spent") -> None:

@@ -80,6 +80,17 @@ def test_whoever_says_something_else_is_not_waited_for(say: Say, model: Toy, tex
     assert (first.run.status, second.answer.content) == ("cancelled", "Two.")
 
 
+def test_a_second_plan_may_ask_too(say: Say, model: Toy, text: Server, api: APIClient, worker: WorkerByHand) -> None:
+    asks = draft(step("s2", "text.count_words", text={"ask": "Which text instead?"}))
+    model.script([draft(step("s1", "text.fail", message="no")), asks, {"text": "Two words."}])
+    turn = say("Print it")
+    assert turn.run.status == "awaiting_approval"
+    assert turn.question.planning["form"]["schema"]["required"] == ["text"]
+    assert given(api, turn.run, text="a b").status_code == 202
+    assert carried_out(turn.run, worker).status == "succeeded"
+    assert [each["id"] for each in turn.run.plan["steps"]] == ["s2"]
+
+
 def test_a_required_argument_the_model_keeps_leaving_out_is_asked_for(say: Say, model: Toy, text: Server) -> None:
     model.script([draft(step("s1", "text.count_words"))] * 3)
     turn = say("Count the words")
