@@ -13,7 +13,7 @@ from rq.queue import Queue
 
 from chains.dispatch import DRIVE_RUN, release_of_job
 from mcpregistry import processes
-from registry import outbound
+from registry.connectors import mcp
 
 logger = logging.getLogger(__name__)
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
@@ -23,7 +23,7 @@ def preload(queues: list[Queue]) -> None:
     """Import what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
     for queue in queues:
         importlib.import_module(JOBS_OF_QUEUE[queue.name])
-    outbound.preload()
+    mcp.preload()
 
 
 class ForkingWorker(Worker):
