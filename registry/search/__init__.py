@@ -60,7 +60,7 @@ def search_servers(
         return _newest(q, visible, user, limit, started)
     query = parse(q)
     found = find_candidates(_documents(visible, user, filters), query)
-    hits = _server_hits(query.text, _rank(found), visible.with_connection_of(user).with_sources(), limit)
+    hits = _server_hits(query, _rank(found), visible.with_connection_of(user).with_sources(), limit)
     mode, reason = _mode(query, found)
     return SearchResult(q, mode, reason, _ms_since(started), hits)
 
@@ -115,10 +115,10 @@ def _rank(found: list[Candidate]) -> list[_Ranked]:
     return sorted(ranked, key=lambda one: -one.score)
 
 
-def _server_hits(q: str, ranked: list[_Ranked], visible: ServerQuerySet, limit: int) -> list[ServerHit]:
+def _server_hits(query: Query, ranked: list[_Ranked], visible: ServerQuerySet, limit: int) -> list[ServerHit]:
     """The best, and before them any server that is called exactly what was typed."""
-    words = words_of(q)
-    exact = set(visible.called(q).values_list("pk", flat=True)[:limit])
+    words = [*words_of(query.text), *(one.lexeme for one in query.readings)]
+    exact = set(visible.called(query.text).values_list("pk", flat=True)[:limit])
     known = {one.server_id for one in ranked}
     ordered = sorted(ranked, key=lambda one: one.server_id not in exact)
     missing = [_Ranked(server_id, 0.0, [], None) for server_id in exact - known]

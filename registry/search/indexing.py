@@ -74,6 +74,7 @@ def _known_vectors(rows: QuerySet[Any], hashes: Iterable[str]) -> dict[str, Any]
 
 
 def refresh_terms() -> None:
-    """Count again how many rows hold each word. Searches go on meanwhile."""
+    """Count again how many rows hold each word, and how it may be misspelt. Searches go on meanwhile."""
     with connection.cursor() as cursor:
         cursor.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY search_terms")
+        cursor.execute("REFRESH MATERIALIZED VIEW CONCURRENTLY search_spellings")

@@ -9,6 +9,7 @@ from pgvector import SparseVector
 
 from registry.embeddings import embed_query, split_words, storable
 from registry.models import TERM_SPACE
+from registry.search.spelling import RARE, Reading, readings
 
 MAX_QUERY_CHARACTERS = 2_000
 MAX_LEXICAL_ROWS = 2_000  # that the rarest words of a query may match together
@@ -51,6 +52,7 @@ class Query:
     terms: tuple[Term, ...]
     documents: int
     vector: list[float] | None
+    readings: tuple[Reading, ...] = ()  # of words nobody wrote so
 
     @cached_property
     def selective(self) -> tuple[Term, ...]:
@@ -97,7 +99,8 @@ def words_of(text: str) -> list[str]:
 
 
 def parse(text: str) -> Query:
-    """One small query for the rarity of the terms; the vector is None where the model is not loaded."""
+    """One small query for the rarity of the terms, and one for what unknown words may mean. The vector is None where
+    the model is not loaded."""
     text = storable(text).strip()[:MAX_QUERY_CHARACTERS]
     ended = bool(text) and not text[-1].isalnum()
     parameters: dict[str, str | int | bool] = {
@@ -108,9 +111,13 @@ def parse(text: str) -> Query:
     with connection.cursor() as cursor:
         cursor.execute(TERMS_SQL, parameters)
         rows = [Term(*row) for row in cursor.fetchall()]
+    terms = [term for term in rows if term.lexeme]
+    meant = readings(words_of(text)) if any(term.documents <= RARE for term in terms) else []
+    terms += [Term(one.lexeme, one.dimension, one.documents) for one in meant]
     return Query(
         text=text,
-        terms=tuple(term for term in rows if term.lexeme),
+        terms=tuple({term.lexeme: term for term in terms}.values()),
+        readings=tuple(meant),
         documents=next((term.documents for term in rows if not term.lexeme), 0),
         vector=embed_query(text),
     )

@@ -1,8 +1,9 @@
 """What `GET /registry?q=` narrows a list to: instant, from the first character, by the beginnings of words."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import reduce
-from operator import and_
+from operator import and_, or_
 from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -12,6 +13,7 @@ from django.db.models.functions import Lower
 
 from registry.embeddings import split_words, storable
 from registry.models import SearchDocument, Server, ServerQuerySet
+from registry.search.spelling import readings
 
 MAX_WORDS = 8
 
@@ -44,8 +46,17 @@ def _begin_with(text: str) -> Iterator[QuerySet[Any]]:
 
 def _hold(words: list[str]) -> Iterator[QuerySet[Any]]:
     if words:
-        all_words = reduce(and_, [_begun(word) for word in words])
+        meant = defaultdict(list)
+        for one in readings(words):
+            meant[one.typed].append(one.lexeme)
+        all_words = reduce(and_, [_any_of(word, meant[word]) for word in words])
         yield SearchDocument.objects.filter(words=all_words).values("server_id")
+
+
+def _any_of(word: str, meant: list[str]) -> SearchQuery:
+    """What begins so, or what an unknown word may have been meant to be."""
+    stems = [SearchQuery(f"'{lexeme}'", config="simple", search_type="raw") for lexeme in meant]
+    return reduce(or_, stems, _begun(word))
 
 
 def _begun(word: str) -> SearchQuery:

@@ -77,6 +77,8 @@ def found(q: str, user: User, **filters: str) -> list[str]:
         ("email a colleague", "mailer"),
         ("weather", "skyline"),
         ("tempera", "skyline"),
+        ("forcasts", "skyline"),
+        ("electornic", "mailer"),
     ],
 )
 def test_words_beginnings_and_meanings_find_the_right_server(
@@ -122,6 +124,25 @@ def test_a_rare_word_counts_more_than_a_common_one(alice: User, no_model: None) 
     make_server("two", "zebra")
     refresh_terms()
     assert found("mail zebra", alice)[0] == "two"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["forcasts", "forecassts", "forecsats", "forecadts", "Forcast", "temperatres"],
+    ids=["a letter missing", "one too many", "two exchanged", "another one", "in capitals", "in the plural"],
+)
+def test_a_slip_of_the_finger_is_forgiven(typed: str, cast: dict[str, Server], alice: User, no_model: None) -> None:
+    assert found(typed, alice) == ["skyline"]
+    assert [server.slug for server in list_filter(Server.objects.all(), typed)] == ["skyline"]
+    assert "matches" in search_servers(typed, user=alice).hits[0].why
+
+
+def test_a_word_that_is_known_is_not_read_as_another(alice: User, no_model: None) -> None:
+    make_server("mails", "mail")
+    make_server("mauls", "maul")
+    refresh_terms()
+    assert found("maul", alice) == ["mauls"]
+    assert [server.slug for server in list_filter(Server.objects.all(), "maul")] == ["mauls"]
 
 
 def test_what_is_new_is_found_before_anything_is_indexed(alice: User, no_model: None) -> None:
