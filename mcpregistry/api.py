@@ -89,7 +89,7 @@ class CursorPagination(pagination.CursorPagination):
     ordering: Any = ("-created_at", "-id")
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
-        self.base_url = request.build_absolute_uri()
+        self.address = request.build_absolute_uri()
         self.page_size = self.get_page_size(request) or self.page_size
         self.ordering = tuple(self.ordering)
         self.count = queryset.count()
@@ -99,17 +99,17 @@ class CursorPagination(pagination.CursorPagination):
             rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
         except (ValueError, ValidationError, DataError) as error:  # a forged place is no value of its column
             raise InvalidCursor from error
-        self.page = rows[: self.page_size]
+        self.rows = rows[: self.page_size]
         self.has_next = len(rows) > self.page_size
-        return self.page
+        return self.rows
 
     def get_next_link(self) -> str | None:
         if not self.has_next:
             return None
-        place = [_plain(getattr(self.page[-1], name.lstrip("-"))) for name in self.ordering]
+        place = [_plain(getattr(self.rows[-1], name.lstrip("-"))) for name in self.ordering]
         told = json.dumps([",".join(self.ordering), *place], separators=(",", ":"))
         cursor = base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
-        return replace_query_param(self.base_url, self.cursor_query_param, cursor)
+        return replace_query_param(self.address, self.cursor_query_param, cursor)
 
     def _place(self, cursor: str | None) -> list[Any] | None:
         """The values of the ordering's columns in the row after which the page begins."""

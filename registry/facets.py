@@ -1,7 +1,7 @@
 """The filters beside a list of servers: what there is to choose, how many fit, and the address of each choice."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -13,7 +13,7 @@ from registry.templatetags.registry_tags import auth_name, health_words, source_
 
 MAX_VALUES = 8
 PAGE_SORTS = {"newest": "newest", "name": "name", "health": "health", "tools": "most tools"}  # the first is usual
-FACETS = {
+FACETS: dict[str, tuple[str, Callable[[str], str]]] = {
     "health": ("Health", health_words),
     "source": ("Source", source_name),
     "transport": ("Transport", transport_name),

@@ -40,6 +40,7 @@ class ToyCatalogue:
         self.packages: dict[str, Any] = {}
         self.images: dict[str, Any] = {}
         self.latency_s = 0.0
+        self.retry_after = "0"  # seconds, or a date
         self.page_size = page_size
         self.repeats_cursor = False
         self.url = ""
@@ -104,7 +105,7 @@ def _handler(catalogue: ToyCatalogue) -> type[BaseHTTPRequestHandler]:
         def answer(self, status: int, body: bytes, cut: bool = False) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("Retry-After", "0")
+            self.send_header("Retry-After", catalogue.retry_after)
             self.end_headers()
             self.wfile.write(body[: len(body) // 2] if cut else body)
 
