@@ -1,6 +1,6 @@
 """What is measured, by name. A new measure is one file and one line here.
 
-A measure takes how often to repeat and returns what each repetition took.
+A measure takes how often to repeat and returns what each repetition took, perhaps with lines that say more.
 """
 
 from bench.chain import chain_to_finished, overhead_per_step, request_to_first_call
@@ -8,7 +8,9 @@ from bench.crowd import fifty_runs, memory_of_fifty
 from bench.measure import Measure
 from bench.parallel import twenty_at_once
 from bench.probes import list_while_testing, thousand_tested
+from bench.quality import quality
 from bench.search import search_latency
+from bench.searching import listing, loading, one_client, side_by_side, ten_times
 from bench.startup import first_start, second_start
 from bench.viewers import event_to_viewer
 
@@ -37,5 +39,11 @@ MEASURES = {
         Measure("probes", "s", 1, "1,000 servers tested by two workers, a tenth each dead and silent", thousand_tested),
         Measure("list-while-probing", "ms", 300, "GET /registry in the meantime", list_while_testing),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
+        Measure("quality", "nDCG@10", 1, "search on five retrieval benchmarks", quality),
+        Measure("load-all", "s", 1, "18,856 recorded servers loaded, merged and embedded by one worker", loading),
+        Measure("search-all", "ms", 500, "GET /registry/search over all of them, different queries", one_client),
+        Measure("search-8", "searches/s", 3, "the same by eight clients at once", side_by_side),
+        Measure("list-all", "ms", 300, "GET /registry?q= over all of them, as one types", listing),
+        Measure("search-10x", "ms", 300, "GET /registry/search over ten times their tools", ten_times),
     )
 }

@@ -22,9 +22,9 @@ def main() -> None:
         return
     chosen = [MEASURES[name] for name in options.names or MEASURES]
     print(f"{machine()}\n\n{HEAD}", flush=True)
-    rows = [take(measure, options.repeat) for measure in chosen]
+    taken = [take(measure, options.repeat) for measure in chosen]
     if options.append:
-        append(rows)
+        append([row for row, _ in taken], [line for _, more in taken for line in more])
 
 
 def arguments() -> argparse.Namespace:
@@ -36,26 +36,29 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def take(measure: Measure, repeat: int | None) -> str:
-    figures = Figures.of(measure.take(repeat or measure.repeat))
+def take(measure: Measure, repeat: int | None) -> tuple[str, list[str]]:
+    """Its row of the table, and what else it has to say."""
+    taken = measure.take(repeat or measure.repeat)
+    values, more = taken if isinstance(taken, tuple) else (taken, [])
+    figures = Figures.of(values)
     numbers = (figures.minimum, figures.median, figures.p95, figures.maximum)
     row = (
         f"| {measure.name}: {measure.what} | {measure.unit} | {figures.count} | "
         + " | ".join(map(three_digits, numbers))
         + " |"
     )
-    print(row, flush=True)
-    return row
+    print("\n".join([row, *more]), flush=True)
+    return row, more
 
 
 def three_digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def append(rows: list[str]) -> None:
+def append(rows: list[str], more: list[str]) -> None:
     today = datetime.date.today().isoformat()
     known = BOOK.read_text() if BOOK.exists() else "# Benchmarks\n\nMeasured by `make bench`, newest last.\n"
-    table = "\n".join([HEAD, *rows])
+    table = "\n".join([HEAD, *rows, *more])
     BOOK.write_text(f"{known}\n## {today}\n\n{machine()}\n\n{table}\n")
 
 

@@ -9,17 +9,13 @@ clauses of the message do. Databases are the script's own and go when it ends.
 """
 
 import argparse
-import gzip
-import json
-import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mcpregistry import embedded
-from tests.stack import stack_data_dir
+from bench.own_database import lines, own_database
 
 SHOWN = (5, 12)  # tools that a planner would see
 HEAD = "| set | queries | tools | shown | whole query | by parts | all of a query's tools, whole | by parts |"
@@ -31,24 +27,11 @@ def main() -> None:
     parser.add_argument("--model", action="store_true", help="decompose with the connected model")
     parser.add_argument("--limit", type=int, help="so many queries of each set, chosen at random")
     options = parser.parse_args()
-    with stack_data_dir() as data_dir, embedded.services(data_dir, durable=False):
-        os.environ |= {
-            "DJANGO_SETTINGS_MODULE": "mcpregistry.settings",
-            "DATA_DIR": str(data_dir),
-            "SECRET_KEY": "x" * 50,
-        }
-        os.environ |= {"DATABASE_URL": embedded.database_url(data_dir), "REDIS_URL": embedded.redis_url(data_dir)}
-        import_module("django").setup()
-        import_module("django.core.management").call_command("migrate", verbosity=0)
+    with own_database():
         print(f"{HEAD}\n|{' --- |' * 8}", flush=True)
         for corpus in sorted(options.sets.glob("*.corpus.jsonl.gz")):
             for row in measured(corpus, options):
                 print(row, flush=True)
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    with gzip.open(path, "rt") as file:
-        return [json.loads(line) for line in file]
 
 
 def measured(corpus: Path, options: argparse.Namespace) -> Iterator[str]:

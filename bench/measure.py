@@ -12,7 +12,7 @@ class Measure:
     unit: str
     repeat: int
     what: str
-    take: Callable[[int], list[float]]
+    take: Callable[[int], list[float] | tuple[list[float], list[str]]]  # and lines that say more
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
+
 from mcpregistry import embedded
 from tests.stack import free_port, stack_data_dir
 from tests.toys import ROOT
@@ -67,6 +69,16 @@ class Site:
             cwd=ROOT, env=self.environment, stdout=subprocess.PIPE, text=True, check=True,
         )  # fmt: skip
         return done.stdout
+
+    def sql(self, *statements: str) -> str:
+        """What the last one answers with first, in words."""
+        found = ""
+        with psycopg.connect(embedded.database_url(self.data_dir), autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement.encode())
+                row = cursor.fetchone() if cursor.description else None
+                found = str(row[0]) if row else ""
+        return found
 
     def load(self) -> Loading:
         """As the worker of the catalogue queue does it: read, merge, embed."""

@@ -93,7 +93,6 @@ MIDDLEWARE = [
     "mcpregistry.api.JsonErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "mcpregistry.api.OptionalSlashMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -102,6 +101,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "mcpregistry.api.OptionalSlashMiddleware",
 ]
 ROOT_URLCONF = "mcpregistry.urls"
 ASGI_APPLICATION = "mcpregistry.asgi.application"

@@ -150,6 +150,11 @@ def _cached_query(text: str) -> tuple[float, ...]:
     return tuple(round(number, QUERY_DIGITS) for number in _model.encode_query(text))
 
 
+def forget_queries() -> None:
+    """Vectors of queries are kept a while: a measure wants them computed."""
+    _cached_query.cache_clear()
+
+
 def split_words(name: str) -> str:
     """`getUser_by-id` → `get User by id`."""
     return " ".join(part for part in _WORD_BREAKS.split(name) if part)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from django.db import connection
-from pgvector import SparseVector
 
 from registry.embeddings import embed_query, split_words, storable
 from registry.models import TERM_SPACE
@@ -79,10 +78,13 @@ class Query:
     @property
     def weights(self) -> str | None:
         """Inverse document frequency by dimension, as a sparsevec in words: its inner product with a row's `bm25` is
-        the row's BM25 score."""
+        the row's BM25 score. (pgvector's own class looks into scipy, which the model may be loading just now.)"""
         if not self.terms:
             return None
-        return SparseVector({term.dimension - 1: self._rarity(term) for term in self.terms}, TERM_SPACE).to_text()
+        rarities = {term.dimension: self._rarity(term) for term in self.terms}
+        return (
+            f"{{{','.join(f'{dimension}:{rarities[dimension]:.6g}' for dimension in sorted(rarities))}}}/{TERM_SPACE}"
+        )
 
     @property
     def vector_text(self) -> str | None:
