@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from chains.models import Result, Run, RunEvent, Schedule, SpentKey, Template, TemplateVersion, ToolRun
+from chains.models import HeldFile, Result, Run, RunEvent, Schedule, SpentKey, Template, TemplateVersion, ToolRun
 from registry.admin import RecordAdmin
 
 
@@ -61,6 +61,19 @@ class SpentKeyAdmin(RecordAdmin):
     list_select_related = ["owner"]
     search_fields = ["^key", "^run_id", "^owner__username"]
     date_hierarchy = "removed_at"
+
+
+@admin.register(HeldFile)
+class HeldFileAdmin(RecordAdmin):
+    """Files that wait for their storage; their content is not read here."""
+
+    list_display = ["result_id", "held_at", "moving_at"]
+    search_fields = ["^result__title"]
+    date_hierarchy = "held_at"
+    exclude = ["content"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("content")
 
 
 @admin.register(ToolRun)

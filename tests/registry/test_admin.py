@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from chains.models import Result, Run, RunEvent, Schedule, Template, TemplateVersion, ToolRun
+from chains.models import HeldFile, Result, Run, RunEvent, Schedule, SpentKey, Template, TemplateVersion, ToolRun
 from chat.models import Conversation, Message
 from registry.credentials import encrypt
 from registry.models import (
@@ -69,7 +69,9 @@ def fill(number: int) -> None:
     run = Run.objects.create(owner=owner, template=template, conversation_id=conversation.pk)
     ToolRun.objects.create(run=run, step="s1", position=1, server=server, server_slug=server.slug, tool="tool")
     RunEvent.objects.create(run=run, seq=1, type="RUN_STARTED")
-    Result.objects.create(owner=owner, run=run, kind="output", title="Result")
+    result = Result.objects.create(owner=owner, run=run, kind="output", title="Result")
+    HeldFile.objects.create(result=result, content=b"hunter2")
+    SpentKey.objects.create(owner=owner, key=f"key-{number}", run_id=run.pk)
     Message.objects.create(conversation=conversation, role="user", content="private words", run=run)
 
 
