@@ -13,6 +13,7 @@ import importlib
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -33,6 +34,8 @@ MAX_QUERY_TOKENS = 256
 MAX_TEXT_CHARACTERS = 20_000
 MAX_PARAMETERS = 150
 MAX_SCHEMA_DEPTH = 4
+SAME = 0.999  # cosine
+RECORDED = ["what time is it in another city", "mail", "find " + "a tool that reads, writes and converts files " * 6]
 QUERY_CACHE_SIZE = 512
 QUERY_DIGITS = 5  # more would only make the statement longer
 
@@ -52,6 +55,7 @@ class _Model:
         self.torch: Any = None
         self.encoder: Any = None
         self.width = 0  # tokens the model reads
+        self.query_model: Any = None  # from token ids to a vector
 
     def load(self) -> Any:
         with self.lock:
@@ -73,7 +77,28 @@ class _Model:
         if torch.ops.mkldnn._is_mkldnn_bf16_supported():
             encoder[0].to(torch.bfloat16)  # twice as fast, for vectors whose cosine with the exact ones is 0.9999
         self.width = encoder.max_seq_length
+        self.query_model = self._recorded(encoder)
         return encoder
+
+    def _recorded(self, encoder: Any) -> Any:
+        """The model as one call for one text: what Python does between its three hundred operations costs as much as a
+        quarter of them, and holds the interpreter's lock. Left as it is where the record does not say the same."""
+        torch = self.torch
+        encoder.requires_grad_(False)
+
+        def as_it_is(ids: Any) -> Any:
+            return self._pooled(encoder, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
+
+        examples = [encoder.tokenizer([text], return_tensors="pt")["input_ids"] for text in RECORDED]
+        try:
+            with warnings.catch_warnings(), torch.inference_mode(False):
+                warnings.simplefilter("ignore")  # of values taken as constant: whether they are is tried below
+                record = torch.jit.trace(as_it_is, (examples[0],), check_trace=False)
+            likeness = min(float(record(ids)[0] @ as_it_is(ids)[0]) for ids in examples)
+        except (RuntimeError, TypeError, ValueError) as error:
+            logger.info("The embedding model cannot be recorded: %s", error)
+            return as_it_is
+        return record if likeness > SAME else as_it_is
 
     def encode(self, texts: list[str]) -> list[list[float]]:
         """Texts to be found, those of one length together."""
@@ -88,7 +113,10 @@ class _Model:
 
     def encode_query(self, text: str) -> list[float]:
         """What is looked for."""
-        return self._vectors(self._tokens([text], MAX_QUERY_TOKENS))[0]
+        ids = self._tokens([text], MAX_QUERY_TOKENS)["input_ids"]
+        with self.torch.inference_mode():
+            vector: list[float] = self.query_model(ids)[0].tolist()
+            return vector
 
     def _tokens(self, texts: list[str], limit: int) -> Any:
         with self.lock:
@@ -98,15 +126,19 @@ class _Model:
             )
 
     def _vectors(self, features: Any) -> list[list[float]]:
-        """The model in its own precision, what comes after it (a mean over the tokens, length 1) exactly."""
-        transformer, *others = self.encoder
         with self.torch.inference_mode():
-            features = transformer(features)
-            features["token_embeddings"] = features["token_embeddings"].float()
-            for module in others:
-                features = module(features)
-            vectors: list[list[float]] = features["sentence_embedding"].tolist()
+            vectors: list[list[float]] = self._pooled(self.encoder, features).tolist()
             return vectors
+
+    @staticmethod
+    def _pooled(encoder: Any, features: Any) -> Any:
+        """The model in its own precision, what comes after it (a mean over the tokens, length 1) exactly."""
+        transformer, *others = encoder
+        features = transformer(features)
+        features["token_embeddings"] = features["token_embeddings"].float()
+        for module in others:
+            features = module(features)
+        return features["sentence_embedding"]
 
 
 _model = _Model()
