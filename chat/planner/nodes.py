@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from langgraph.runtime import Runtime
 
-from chains.plan import Problem, errors
+from chains.plan import Problem, errors, pointer_to
 from chains.plan import check as check_plan
 from chat import offline
 from chat.background import result_of
@@ -14,7 +14,7 @@ from chat.drafts import ASK, Draft, with_inputs
 from chat.llm import ModelError
 from chat.metering import BudgetSpent, MeteredModel
 from chat.offline.words import clauses
-from chat.planner import observing, prompts, wire
+from chat.planner import grounding, observing, prompts, wire
 from chat.planner.state import PlannerContext, PlanState
 from chat.planner.tools import has_to_choose, tools_for
 from chat.schemas import required
@@ -23,7 +23,7 @@ MAX_ROUNDS = 3  # the first proposal and two corrections
 BEAT_S = 0.5
 PROBLEMS_TOLD = 10
 SHORT_QUESTION_WORDS = 25  # of one clause: it is searched for as it is
-MISSING_ARGUMENT = "missing_argument"
+TO_BE_ASKED = {"missing_argument", grounding.INVENTED}
 
 
 def recall(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
@@ -103,9 +103,13 @@ def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
         draft = observing.joined(draft, so_far, state["tools"]) if so_far else draft
         _, noticed = check_plan(draft.as_plan(), user=runtime.context.user)
         found = [*errors(noticed), *_too_many(draft), *observing.repeated(draft, so_far, state["tools"])]
+        if not found and runtime.context.model is not None:
+            known = grounding.known_words(state["question"], state["recalled"], so_far)
+            found = list(grounding.invented(draft, state["tools"], known))
         problems = [f"{problem.path}: {problem.message}" for problem in found[:PROBLEMS_TOLD]]
-    unfilled = bool(found) and all(problem.code == MISSING_ARGUMENT for problem in found)
-    update: PlanState = {"draft": draft, "problems": problems, "unfilled": unfilled}
+    unfilled = bool(found) and all(problem.code in TO_BE_ASKED for problem in found)
+    made_up = [problem.path for problem in found if problem.code == grounding.INVENTED]
+    update: PlanState = {"draft": draft, "problems": problems, "unfilled": unfilled, "made_up": made_up}
     if not problems or runtime.context.model is None:
         return update
     if state["given_up"]:
@@ -125,9 +129,12 @@ def ask(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     draft = state["draft"]
     by_name = {(tool.server.slug, tool.name): tool for tool in state["tools"]}
     steps = []
-    for step in draft.steps:
+    for index, step in enumerate(draft.steps):
         tool = by_name.get((step["server"], step["tool"]))
-        lacking = [name for name in required(tool.input_schema) if name not in step["arguments"]] if tool else []
+        given = {
+            name for name in step["arguments"] if pointer_to("steps", index, "arguments", name) not in state["made_up"]
+        }
+        lacking = [name for name in required(tool.input_schema) if name not in given] if tool else []
         steps.append(step | {"arguments": step["arguments"] | {name: {ASK: ""} for name in lacking}})
     written, inputs = with_inputs(steps, state["tools"], known=draft.inputs)
     return {"draft": Draft(written, draft.say, [], inputs, draft.look), "problems": []}
@@ -140,6 +147,8 @@ def has_tools(state: PlanState) -> bool:
 def after_check(state: PlanState) -> str:
     if not state["problems"]:
         return "end"
+    if state["made_up"]:
+        return "ask"  # the model had its say; the user knows
     if state["rounds"] < MAX_ROUNDS:
         return "propose"
     return "ask" if state["unfilled"] else "end"

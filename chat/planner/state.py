@@ -57,4 +57,5 @@ class PlanState(TypedDict, total=False):
     draft: Draft
     problems: list[str]  # of the newest draft, as sentences
     given_up: str  # why there was no further correction
-    unfilled: bool  # the newest draft lacks required arguments and nothing else
+    unfilled: bool  # nothing is wrong with the newest draft but arguments that the user has to give
+    made_up: list[str]  # where in it such an argument was invented

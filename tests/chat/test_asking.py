@@ -80,6 +80,22 @@ def test_whoever_says_something_else_is_not_waited_for(say: Say, model: Toy, tex
     assert (first.run.status, second.answer.content) == ("cancelled", "Two.")
 
 
+def test_a_file_the_model_made_up_is_asked_for_instead(say: Say, model: Toy, files: Server, toy_files: Toy) -> None:
+    model.script([draft(step("s1", "files.write_file", path="output.txt", content="A poem"))])
+    turn = say("Write a poem for me and keep it")
+    assert turn.question.planning["form"]["schema"]["required"] == ["path"]
+    assert turn.run.status == "awaiting_approval"
+    assert len(model.requests()) == 1
+    assert not (toy_files.root / "output.txt").exists()
+
+
+def test_a_file_the_user_named_before_is_not_asked_for(say: Say, model: Toy, files: Server) -> None:
+    model.script([draft(say=""), {"text": "Fine."}])
+    first = say("We keep poems in verses.txt")
+    model.script([draft(step("s1", "files.write_file", path="verses.txt", content="A poem")), {"text": "Kept."}])
+    assert say("Write one", conversation_id=str(first.run.conversation_id)).run.status == "succeeded"
+
+
 def test_a_second_plan_may_ask_too(say: Say, model: Toy, text: Server, api: APIClient, worker: WorkerByHand) -> None:
     asks = draft(step("s2", "text.count_words", text={"ask": "Which text instead?"}))
     model.script([draft(step("s1", "text.fail", message="no")), asks, {"text": "Two words."}])
