@@ -218,8 +218,8 @@ class JsonErrorsMiddleware:
 class OptionalSlashMiddleware:
     """`/registry/` and `/registry` are the same address: a trailing slash that matches nothing is dropped.
 
-    Innermost and for threads only: then Django runs all others in the request's one thread as well. Between middleware that
-    could be either, it changes threads twice for each, which took two milliseconds of every request.
+    Innermost and for threads only: then Django runs all others in the request's one thread as well. Between middleware
+    that could be either, it changes threads twice for each, which took two milliseconds of every request.
     """
 
     sync_capable, async_capable = True, False
