@@ -6,6 +6,7 @@ done, and looks for the result now and then all the same: a lost message costs L
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -86,10 +87,10 @@ async def _wait(
 
 
 async def _told(layer: Any, channel: str) -> Message | None:
-    try:
-        return await asyncio.wait_for(layer.receive(channel), LOOK_S)
-    except TimeoutError:
-        return None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOOK_S):  # wait_for may swallow a cancellation that comes with a message
+            return await layer.receive(channel)
+    return None
 
 
 def _enqueue(errand: Errand) -> datetime:
