@@ -102,6 +102,7 @@ class Drawing:
     problems: list[str] = field(default_factory=list)
     answer_so_far: str = ""
     is_answering: bool = False
+    is_preview: bool = False  # nothing of it has run, and its arguments may still be changed
 
     @property
     def cards(self) -> list[Card]:
@@ -152,6 +153,15 @@ def drawing_of_plan(data: Any) -> Drawing:
     except PlanError as error:
         return Drawing(columns=[], problems=[problem.message for problem in error.problems])
     return Drawing(columns=[[_planned(step) for step in column] for column in columns])
+
+
+def drawing_to_approve(run: Run, data: Any) -> Drawing:
+    """A plan that the run has not been given yet."""
+    columns = [
+        [replace(_planned(step), exact_arguments=_pretty(step.arguments)) for step in column]
+        for column in layers(parse(data))
+    ]
+    return Drawing(columns=columns, run=run, seq=run.last_seq, words="waits for your approval", is_preview=True)
 
 
 def drawing_of_steps(steps: Sequence[Step]) -> Drawing:

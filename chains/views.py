@@ -85,7 +85,12 @@ def run_approve(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 def changed_arguments(request: PageRequest) -> dict[str, Any] | None:
     """What a person wrote in the place of the arguments that were shown; None where nothing was. Raises Conflict."""
-    text = request.POST.get("arguments", "").strip()
+    return read_arguments(request.POST.get("arguments", ""))
+
+
+def read_arguments(text: str) -> dict[str, Any] | None:
+    """None where nothing was written. Raises Conflict."""
+    text = text.strip()
     try:
         arguments = json.loads(text) if text else None
         json.dumps(arguments, ensure_ascii=False).encode()

@@ -12,7 +12,7 @@ from chains.dispatch import dispatch
 from chains.leases import release
 from chains.models import Run, ToolRun
 from chains.plan import PlanError
-from chains.services import finish_run, set_plan
+from chains.services import finish_run
 from chat import budgets, llm, memory, planner, pruning, services
 from chat.answers import Speech, write_answer
 from chat.dispatching import has_unfinished_steps, steps_of_plan
@@ -89,7 +89,7 @@ def _run_steps(driver: Driver, question: Message, planning: Planning) -> None:
     if services.lacking_inputs(driver.run, plan):
         return _ask(driver, question, planning)
     try:
-        set_plan(run=driver.run, plan=plan, lease_token=driver.token)
+        services.go_on(run=driver.run, question=question, plan=plan, lease_token=driver.token)
     except PlanError as error:  # a tool was changed or withdrawn since the plan was checked
         _refuse(driver, question, planning, [problem.message for problem in error.problems])
 

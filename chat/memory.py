@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+
+from django.db.models import Q
 
 from chains.models import Result, Run
 from chains.recall import search_results
+from chat.branches import ancestors
 from chat.models import Conversation, Message
 from registry import embeddings
 
@@ -43,7 +45,7 @@ def recall(question: Message, *, context_tokens: int = UNKNOWN_MODEL_TOKENS) -> 
     summary = shortened(conversation.summary, round(budget * SUMMARY_SHARE))
     found = _found(question, conversation, round(budget * RESULTS_SHARE))
     left = budget - len(summary) - sum(len(result.summary) for result in found)
-    return Recalled(summary, found, recent_turns(conversation_id=conversation.pk, before=question, budget=left))
+    return Recalled(summary, found, recent_turns(before=question, budget=left))
 
 
 def _found(question: Message, conversation: Conversation, budget: int) -> list[Result]:
@@ -60,10 +62,12 @@ def _found(question: Message, conversation: Conversation, budget: int) -> list[R
     return [hit.result for hit in hits]
 
 
-def recent_turns(*, conversation_id: UUID, before: Message, budget: int) -> list[Turn]:
-    """The turns before this message, oldest first, at most `budget` characters; it never starts with an answer."""
+def recent_turns(*, before: Message, budget: int) -> list[Turn]:
+    """The turns before this question in its branch, oldest first, at most `budget` characters; it never starts with an
+    answer."""
+    asked = ancestors(before)[-HISTORY_MESSAGES // 2 :]
     earlier = (
-        Message.objects.filter(conversation_id=conversation_id, created_at__lt=before.created_at)
+        Message.objects.filter(Q(pk__in=asked) | Q(parent__in=asked, role=Message.Role.ASSISTANT))
         .exclude(content="")
         .select_related("run")
         .order_by("-created_at", "-id")[:HISTORY_MESSAGES]

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, Exists, F, Min, OuterRef, Q
 from django.utils import timezone
+from django.utils.text import slugify
 
 from chains.models import Run
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 class ConversationQuerySet(models.QuerySet["Conversation"]):
     def owned_by(self, user: "User | AnonymousUser") -> "ConversationQuerySet":
         return self.filter(owner_id=user.pk)
+
+    def about(self, words: str) -> "ConversationQuerySet":
+        """Each of the words stands in the title or in a message."""
+        found = self
+        for word in words.split():
+            said = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=word)
+            found = found.filter(Q(title__icontains=word) | Exists(said))
+        return found
 
     def to_tidy(self, before: datetime | None, *, long: int) -> "ConversationQuerySet":
         """Those with messages to prune, and those with so many that are in no summary yet."""
@@ -36,6 +45,7 @@ class Conversation(models.Model):
     summary = models.TextField(blank=True, help_text="what the messages that were pruned said")
     summarised_until = models.DateTimeField(null=True, blank=True, help_text="messages up to then are in the summary")
     pinned = models.BooleanField(default=False, help_text="its messages are never pruned")
+    preview = models.BooleanField(default=False, help_text="a plan is shown and approved before anything of it runs")
     provider = models.CharField(max_length=32, blank=True, help_text="of the model; empty: the server's own choice")
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now, help_text="when the newest message came")
@@ -52,6 +62,10 @@ class Conversation(models.Model):
 
     def get_absolute_url(self) -> str:
         return f"/?conversation={self.id}"
+
+    @property
+    def export_name(self) -> str:
+        return f"{slugify(str(self))[:60] or 'conversation'}"
 
     def runs(self) -> "models.QuerySet[Run]":
         """What its messages started, oldest first, with their steps."""
@@ -72,6 +86,14 @@ class Message(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="messages")
+    parent = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="children",
+        help_text="of a question: the question before it; of an answer: its question",
+    )
     role = models.CharField(max_length=16, choices=Role)
     content = models.TextField(blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.DONE)

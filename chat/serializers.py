@@ -2,12 +2,14 @@
 
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Sum
 from rest_framework import serializers
 
 from chains.serializers import RunSerializer
 from chat import providers
+from chat.branches import Tree
 from chat.models import Conversation, Message
 
 MAX_MESSAGE_BYTES = 32_000
@@ -21,6 +23,13 @@ def available_provider(value: str) -> str:
     return value
 
 
+def not_too_long(value: str) -> str:
+    """Raises ValidationError."""
+    if len(value.encode()) > MAX_MESSAGE_BYTES:
+        raise serializers.ValidationError(f"A message holds at most {MAX_MESSAGE_BYTES // 1000} kB.")
+    return value
+
+
 class SendSerializer(serializers.Serializer[Any]):
     conversation_id = serializers.UUIDField(required=False, allow_null=True, help_text="omit to start a new one")
     user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
@@ -31,13 +40,30 @@ class SendSerializer(serializers.Serializer[Any]):
         list(providers.CHOICES), required=False, help_text="of the model this conversation is held with from now on"
     )
 
+    preview = serializers.BooleanField(
+        required=False, allow_null=True, help_text="plans of this conversation are shown before they run, from now on"
+    )
+    after = serializers.UUIDField(required=False, allow_null=True, help_text="the question it follows; else the newest")
+
     def validate_provider(self, value: str) -> str:
         return available_provider(value)
 
     def validate_user_msg(self, value: str) -> str:
-        if len(value.encode()) > MAX_MESSAGE_BYTES:
-            raise serializers.ValidationError(f"A message holds at most {MAX_MESSAGE_BYTES // 1000} kB.")
-        return value
+        return not_too_long(value)
+
+
+class EditSerializer(serializers.Serializer[Any]):
+    user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
+    approval = serializers.ChoiceField(["auto", "ask"], required=False)
+
+    def validate_user_msg(self, value: str) -> str:
+        return not_too_long(value)
+
+
+class ApprovePlanSerializer(serializers.Serializer[Any]):
+    arguments = serializers.DictField(
+        child=serializers.DictField(), required=False, help_text="by step, in the place of the planned ones"
+    )
 
 
 class SentSerializer(serializers.Serializer[Any]):
@@ -58,6 +84,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
         model = Message
         fields = [
             "id",
+            "parent_id",
             "role",
             "content",
             "status",
@@ -78,7 +105,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
     class Meta:
         model = Conversation
-        fields = ["id", "title", "summary", "pinned", "provider", "created_at", "updated_at"]
+        fields = ["id", "title", "summary", "pinned", "preview", "provider", "created_at", "updated_at"]
         read_only_fields = ["id", "summary", "created_at", "updated_at"]
 
     def validate_provider(self, value: str) -> str:
@@ -87,11 +114,16 @@ class ConversationSerializer(serializers.ModelSerializer[Conversation]):
 
 class ConversationDetailSerializer(ConversationSerializer):
     messages = MessageSerializer(many=True, read_only=True)
+    branch = serializers.SerializerMethodField(help_text="ids of the questions that lead to the newest one")
     runs = serializers.SerializerMethodField(help_text="the runs its messages started, oldest first")
 
     class Meta(ConversationSerializer.Meta):
-        fields = [*ConversationSerializer.Meta.fields, "messages", "runs"]
+        fields = [*ConversationSerializer.Meta.fields, "branch", "messages", "runs"]
         read_only_fields = fields
+
+    def get_branch(self, conversation: Conversation) -> list[UUID]:
+        tree = Tree.of(conversation.pk)
+        return tree.path(tree.newest_leaf())
 
     def get_runs(self, conversation: Conversation) -> list[dict[str, Any]]:
         """Each with `usage`: what its messages have cost together."""

@@ -1,12 +1,13 @@
 """What happens to conversations and messages. Each verb owns its transaction."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -16,7 +17,10 @@ from chains.leases import renew
 from chains.models import Result, Run
 from chains.plan import input_problems, missing_inputs, parse, with_defaults
 from chains.services import Conflict, InputError, cancel, finish_run, set_plan, start_run
+from chat import previews
+from chat.branches import newest_question
 from chat.models import Conversation, Message
+from registry.models import Policy, Tool
 
 if TYPE_CHECKING:  # a web process has no use for the model clients behind these, which take seconds to import
     from chat.metering import Spent
@@ -29,22 +33,86 @@ PLAN_REVISED = "PLAN_REVISED"  # {because, say, replaced, steps}: the PLAN_READY
 
 @transaction.atomic
 def send_message(
-    *, user: User, user_msg: str, conversation: Conversation | None = None, approval: str = "", provider: str = ""
+    *,
+    user: User,
+    user_msg: str,
+    conversation: Conversation | None = None,
+    approval: str = "",
+    provider: str = "",
+    preview: bool | None = None,
+    after: Message | None = None,
 ) -> tuple[Conversation, Message, Run]:
     """Acknowledge what the user says, in a new conversation or in this one of theirs, and have it planned.
 
-    `provider` is the conversation's from now on. What a form in it still asks for is no longer waited for.
+    It follows the question `after`, else the newest. `provider` and `preview` are the conversation's from now on. What
+    a form in it, or the preview of a plan, still asks for is no longer waited for.
     """
     if conversation is None:
-        conversation = Conversation.objects.create(owner=user, title=_title(user_msg), provider=provider)
-    elif provider and provider != conversation.provider:
-        Conversation.objects.filter(pk=conversation.pk).update(provider=provider)
+        conversation = Conversation.objects.create(owner=user, title=_title(user_msg))
+    _set_up(conversation, provider, preview)
     for asking in Run.objects.filter(pk__in=_asking(conversation)):
         cancel(run=asking)
-    run = start_run(user=user, plan=None, kind=Run.Kind.CHAT, conversation_id=conversation.pk, approval=approval)
-    message = Message.objects.create(conversation=conversation, role=Message.Role.USER, content=user_msg, run=run)
-    Conversation.objects.filter(pk=conversation.pk).update(updated_at=message.created_at)
+    before = after or newest_question(conversation)
+    message, run = _ask(conversation, user_msg, parent=before, approval=approval)
     return conversation, message, run
+
+
+def _set_up(conversation: Conversation, provider: str, preview: bool | None) -> None:
+    conversation.provider = provider or conversation.provider
+    conversation.preview = conversation.preview if preview is None else preview
+    conversation.save(update_fields=["provider", "preview"])
+
+
+def _ask(
+    conversation: Conversation, user_msg: str, *, parent: Message | None, approval: str = ""
+) -> tuple[Message, Run]:
+    owner = conversation.owner
+    run = start_run(user=owner, plan=None, kind=Run.Kind.CHAT, conversation_id=conversation.pk, approval=approval)
+    message = conversation.messages.create(role=Message.Role.USER, content=user_msg, run=run, parent=parent)
+    Conversation.objects.filter(pk=conversation.pk).update(updated_at=message.created_at)
+    return message, run
+
+
+@transaction.atomic
+def edit_message(*, message: Message, user_msg: str, approval: str = "") -> tuple[Message, Run]:
+    """Ask something else in the place of this question, in a branch of its own; what it started is stopped."""
+    _stop_turn(message)
+    return _ask(message.conversation, user_msg, parent=message.parent, approval=approval)
+
+
+@transaction.atomic
+def regenerate(*, message: Message) -> tuple[Message, Run]:
+    """Ask the same again, in a branch of its own. Where its first run called something that does more than read, every
+    step of the new one asks first: no write is repeated in silence."""
+    _stop_turn(message)
+    first = message.run
+    approval = first.approval if first else ""
+    if first is not None and has_written(first):
+        approval = Policy.ASK
+    return _ask(message.conversation, message.content, parent=message.parent, approval=approval)
+
+
+def has_written(run: Run) -> bool:
+    """Did it begin a call of a tool that is not known to only read?"""
+    begun = list(run.tool_runs.exclude(started_at=None))
+    tools = Tool.objects.filter(server__in=[row.server_id for row in begun], name__in=[row.tool for row in begun])
+    reading = {(tool.server_id, tool.name) for tool in tools if tool.is_read_only}
+    return any((row.server_id, row.tool) not in reading for row in begun)
+
+
+def stop(*, conversation: Conversation) -> list[Run]:
+    """Stop whatever goes on in it: models and tools within two seconds, what they gave stays."""
+    stopped = []
+    for run in Run.objects.unfinished().filter(conversation_id=conversation.pk):
+        with suppress(Conflict):
+            stopped.append(cancel(run=run))
+    return stopped
+
+
+def _stop_turn(message: Message) -> None:
+    if message.run is not None and not message.run.is_finished:
+        with suppress(Conflict):  # it ended in this moment
+            cancel(run=message.run)
 
 
 def _title(user_msg: str) -> str:
@@ -60,8 +128,9 @@ def delete_conversation(*, conversation: Conversation) -> None:
 
 
 def _asking(conversation: Conversation) -> "QuerySet[Message, Any]":
-    """The ids of its runs that wait for a form."""
-    waiting = conversation.messages.filter(run__status=Run.Status.AWAITING_APPROVAL, planning__has_key="form")
+    """The ids of its runs that wait for a form, or for a word on their plan."""
+    asks = Q(planning__has_key="form") | Q(planning__has_key="preview")
+    waiting = conversation.messages.filter(asks, run__status=Run.Status.AWAITING_APPROVAL)
     return waiting.values("run_id")
 
 
@@ -148,9 +217,17 @@ def provide_inputs(*, run: Run, inputs: Mapping[str, Any]) -> Run:
     told = {name: value for name, value in (question.planning or {}).items() if name != "form"}
     question.planning = told | {"given": dict(inputs)}
     question.save(update_fields=["planning"])
-    set_plan(run=run, plan=form["plan"], lease_token=run.lease_token)
+    go_on(run=run, question=question, plan=form["plan"], lease_token=run.lease_token)
     run.refresh_from_db()
     return run
+
+
+def go_on(*, run: Run, question: Message, plan: dict[str, Any], lease_token: int) -> None:
+    """Run a complete plan, or show it first where the conversation is held so. Raises PlanError or LostLease."""
+    if question.conversation.preview:
+        previews.wait_for_approval(run=run, question=question, plan=plan, lease_token=lease_token)
+    else:
+        set_plan(run=run, plan=plan, lease_token=lease_token)
 
 
 @transaction.atomic
@@ -160,6 +237,7 @@ def start_answer(*, run: Run, question: Message, provider: str, model: str, note
     told = {"role": Message.Role.ASSISTANT, "provider": provider, "model": model, "note": note}
     state: dict[str, Any] = {
         "conversation_id": question.conversation_id,
+        "parent": question,
         "content": "",
         "status": Message.Status.STREAMING,
         "provider": provider,

@@ -11,7 +11,8 @@ from rest_framework.test import APIClient
 
 from chains.models import Result, Run
 from chat import jobs, memory, pruning
-from chat.models import Conversation, Message
+from chat.branches import newest_question
+from chat.models import Conversation
 from registry.models import Server
 from tests.chat.conftest import Say, draft
 from tests.toys import Toy
@@ -27,9 +28,11 @@ def said(
     """One turn of long ago."""
     at = timezone.now() - ago
     run = Run.objects.create(owner=conversation.owner, kind="chat", status=status, conversation_id=conversation.pk)
+    parent = newest_question(conversation)
     for number, (role, content) in enumerate((("user", question), ("assistant", answer))):
-        created_at = at + timedelta(seconds=number)
-        Message.objects.create(conversation=conversation, role=role, content=content, run=run, created_at=created_at)
+        parent = conversation.messages.create(
+            role=role, content=content, run=run, parent=parent, created_at=at + timedelta(seconds=number)
+        )
     return run
 
 
@@ -159,7 +162,7 @@ def test_the_context_fits_what_the_model_reads(conversation: Conversation, alice
     Conversation.objects.update(summary="long ago " * 2_000)
     for number in range(30):
         said(conversation, f"Question {number} " * 100, f"Answer {number} " * 100, ago=timedelta(hours=50 - number))
-    question = Message.objects.create(conversation=conversation, role="user", content="And now?")
+    question = conversation.messages.create(role="user", content="And now?", parent=newest_question(conversation))
     sizes = []
     for tokens in (4_000, 16_000):
         recalled = memory.recall(question, context_tokens=tokens)

@@ -27,6 +27,7 @@ def answered(run: Run, content: str, status: str = "done") -> Message:
     return Message.objects.create(
         conversation_id=run.conversation_id,
         run=run,
+        parent=run.messages.get(role="user"),
         role="assistant",
         content=content,
         status=status,
