@@ -199,6 +199,9 @@ class TemplateInput(serializers.Serializer[Any]):
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
     run_id = serializers.UUIDField(required=False)
+    parameters = serializers.ListField(
+        child=serializers.CharField(), required=False, help_text='fixed arguments that become inputs: "step/argument"'
+    )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         return exactly_one(attrs, "plan", "run_id")

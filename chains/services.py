@@ -14,6 +14,7 @@ from chains.dispatch import dispatch
 from chains.events import PLAN_READY, RUN_STARTED, STEP_FINISHED, TOOL_CALL_RESULT, publish
 from chains.leases import LostLease
 from chains.models import Run, SpentKey, Template, ToolRun
+from chains.parameters import with_parameters
 from chains.plan import (
     Plan,
     PlanError,
@@ -326,10 +327,17 @@ def _locked(run: Run) -> Run:
 
 
 def save_template(
-    *, user: User, name: str, plan: Any = None, run: Run | None = None, description: str = ""
+    *,
+    user: User,
+    name: str,
+    plan: Any = None,
+    run: Run | None = None,
+    description: str = "",
+    parameters: Collection[str] = (),
 ) -> Template:
-    """Keep a plan, or the plan of a run, to run it again. Raises PlanError."""
+    """Keep a plan, or the plan of a run, to run it again; the fixed arguments named become inputs. Raises PlanError."""
     data = plan if run is None else run.plan
+    data = with_parameters(data, parameters, user=user) if parameters else data
     checked = checked_plan(data, user=user)
     hashes = tool_hashes(checked, user=user)
     return Template.objects.create(owner=user, name=name, description=description, plan=data, tool_hashes=hashes)

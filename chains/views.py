@@ -17,6 +17,7 @@ from chains.changes import REDEFINED, changes_of, explained
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
 from chains.models import Result, Run, Schedule, Template
+from chains.parameters import literals_of
 from chains.plan import PlanError, Problem
 from chains.recall import search_results
 from registry.pages import Page, PageRequest, paginate, says_errors, triggered
@@ -151,10 +152,13 @@ def template_new(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     run = own_run(request, pk)
     form = TemplateForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        template = services.save_template(user=request.user, run=run, **form.cleaned_data)
+        template = services.save_template(
+            user=request.user, run=run, parameters=request.POST.getlist("parameters"), **form.cleaned_data
+        )
         messages.success(request, "Saved. It stands in the sidebar now, one click from running again.")
         return redirect("template", template.pk)
-    return render(request, "chains/template_new.html", {"form": form, "run": run, "planned": drawing_of_plan(run.plan)})
+    context = {"form": form, "run": run, "planned": drawing_of_plan(run.plan), "literals": literals_of(run.plan)}
+    return render(request, "chains/template_new.html", context)
 
 
 @login_required

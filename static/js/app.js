@@ -1,7 +1,7 @@
 // The pages' script: everything here improves what links and forms already do without it.
 import { connectAll } from "./live.js";
 import { drawAll } from "./arrows.js";
-import { wireComposer } from "./composer.js";
+import { showCodeCopies, wireComposer } from "./composer.js";
 import { wireExecute } from "./execute.js";
 import { wirePage } from "./page.js";
 import { showReplays, wireReplay } from "./replay.js";
@@ -12,6 +12,7 @@ function boot(root) {
   connectAll(root);
   showTimes(root);
   showReplays(root);
+  showCodeCopies(root);
 }
 
 wirePage();
@@ -23,5 +24,6 @@ document.body.addEventListener("htmx:load", (event) => boot(event.detail.elt));
 document.body.addEventListener("fragment:replaced", (event) => {
   drawAll(event.target);
   showTimes(event.target);
+  showCodeCopies(event.target);
   showReplays(event.target.parentElement);
 });

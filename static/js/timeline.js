@@ -9,7 +9,7 @@ const MAX_OUTPUT_CHARS = 20_000;
 
 const NEEDS_REDRAW = new Set([
   "RUN_STARTED", "STATE_SNAPSHOT", "PLAN_READY", "TOOL_CALL_ARGS", "STEP_FINISHED", "APPROVAL_REQUIRED", "TOOL_CALL_RESULT",
-  "TEXT_MESSAGE_START", "TEXT_MESSAGE_END", "INPUT_REQUIRED", "RUN_FINISHED", "RUN_ERROR",
+  "TEXT_MESSAGE_START", "TEXT_MESSAGE_END", "INPUT_REQUIRED", "PLAN_PREVIEW", "RUN_FINISHED", "RUN_ERROR",
 ]);
 
 export const needsRedraw = (event) => NEEDS_REDRAW.has(event.type);
@@ -97,23 +97,36 @@ function appendOutput(element, message) {
   output.scrollTop = output.scrollHeight;
 }
 
+const arriving = new Map(); // text element → what came since the last frame
+
 function startAnswer(root) {
   const text = root.querySelector("[data-answer]");
   if (!text) return;
+  arriving.delete(text);
   text.replaceChildren();
   text.hidden = false;
   text.classList.add("streaming");
   touch(text);
 }
 
+// However fast words come, the page is written to and scrolled once a frame.
 function appendAnswer(root, delta) {
   const text = root.querySelector("[data-answer]");
   if (!text || typeof delta !== "string") return;
-  const following = window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
-  text.hidden = false;
-  text.classList.add("streaming");
-  text.append(delta);
+  if (!arriving.size) requestAnimationFrame(writeArrived);
+  arriving.set(text, (arriving.get(text) ?? "") + delta);
   touch(text);
+}
+
+function writeArrived() {
+  const following = window.innerHeight + window.scrollY > document.body.scrollHeight - 160;
+  for (const [text, words] of arriving) {
+    text.hidden = false;
+    text.classList.add("streaming");
+    if (text.lastChild?.nodeType === Node.TEXT_NODE) text.lastChild.appendData(words);
+    else text.append(words);
+  }
+  arriving.clear();
   if (following) window.scrollTo({ top: document.body.scrollHeight });
 }
 
@@ -121,6 +134,7 @@ function announce(root, event) {
   const line = root.querySelector("[data-announce]");
   const words = {
     PLAN_READY: () => "The plan is ready.",
+    PLAN_PREVIEW: () => "The plan waits for your approval.",
     STEP_FINISHED: () => `Step ${event.step}: ${LABELS[event.status] ?? event.status}.`,
     APPROVAL_REQUIRED: () => `Step ${event.step} ${event.reason === "unknown" ? "may have happened: say how to go on" : "needs your approval"}.`,
     RUN_FINISHED: () => `The run is ${LABELS[event.status] ?? "done"}.`,

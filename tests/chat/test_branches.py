@@ -181,3 +181,17 @@ def test_what_is_others_cannot_be_edited_stopped_or_exported(api: APIClient, bob
 def test_commands_name_own_templates_and_servers(web: Client, text: Server) -> None:
     found = web.get("/commands").json()["results"]
     assert found == [{"label": "text", "hint": "server", "insert": "With text: "}]
+
+
+def test_a_finished_plan_becomes_a_template_that_asks_for_what_was_fixed(
+    api: APIClient, say: Say, model: Toy, text: Server, web: Client
+) -> None:
+    model.script([draft(step("s1", "text.upper", text="oak"), step("s2", "text.upper", text="elm")), {"text": "Done."}])
+    turn = say("Capitals of oak and elm")
+    assert web.get(f"/runs/{turn.run.pk}/template").content.decode().count('name="parameters"') == 2
+    wanted = {"name": "Two", "run_id": str(turn.run.pk), "parameters": ["s1/text", "s2/text"]}
+    plan = api.post("/chain/templates", wanted, format="json").json()["plan"]
+    assert plan["inputs"]["properties"]["text"]["default"] == "oak"
+    assert plan["steps"][1]["arguments"] == {"text": {"$input": "/s2_text"}}
+    refused = api.post("/chain/templates", wanted | {"parameters": ["s9/text"]}, format="json")
+    assert refused.status_code == 400
