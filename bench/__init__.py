@@ -12,6 +12,7 @@ from bench.quality import quality
 from bench.search import search_latency
 from bench.searching import listing, loading, one_client, side_by_side, ten_times
 from bench.startup import first_start, second_start
+from bench.talk import fifty_conversations, first_event, first_token, turn_overhead
 from bench.viewers import event_to_viewer
 
 MEASURES = {
@@ -38,6 +39,12 @@ MEASURES = {
         ),
         Measure("probes", "s", 1, "1,000 servers tested by two workers, a tenth each dead and silent", thousand_tested),
         Measure("list-while-probing", "ms", 300, "GET /registry in the meantime", list_while_testing),
+        Measure("turn", "ms", 20, "a chat turn of one step beyond the model's and the tool's own time", turn_overhead),
+        Measure("first-event", "ms", 20, "POST /chat to the first event on its stream", first_event),
+        Measure(
+            "first-token", "ms", 20, "the model's first piece of an answer to its arrival at a reader", first_token
+        ),
+        Measure("talk", "s", 1, "an answer of 100 tokens at 50/s, 50 conversations begun at once", fifty_conversations),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
         Measure("quality", "nDCG@10", 1, "search on five retrieval benchmarks", quality),
         Measure("load-all", "s", 1, "18,856 recorded servers loaded, merged and embedded by one worker", loading),

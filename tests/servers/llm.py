@@ -7,7 +7,8 @@ has no `match`, or its `match` occurs in the request. A reply is
     {"tool_calls": [{"name": "…", "arguments": {…}}]}     or calls
     {"status": 429, "retry_after": 1, "message": "…"}     or an error
 and may say `match`, `delay_s` (before anything is sent), `chunk_delay_s` and `chunk_characters` (of a stream),
-`break_after` (end the connection after so many chunks), `garbage_after` (send something that is no chunk) and `usage`.
+`stamped` (each chunk of a stream is the time it is sent, in seconds), `break_after` (end the connection after so many
+chunks), `garbage_after` (send something that is no chunk) and `usage`.
 `GET /requests` lists the bodies received, `GET /unused` the replies nobody asked for.
 """
 
@@ -129,6 +130,8 @@ async def stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
         if sent == reply.get("garbage_after"):
             yield "data: {this is no JSON\n\n"
         await asyncio.sleep(reply.get("chunk_delay_s", 0))
+        if "stamped" in reply and delta.get("content"):
+            delta = {"content": f"{time.time()} "}
         yield event(start | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
     reason = "tool_calls" if reply.get("tool_calls") else "stop"
     yield event(start | {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
