@@ -26,11 +26,24 @@ RESOLVER_THREADS = 16
 IPV4_MAPPED = ipaddress.ip_network("::ffff:0:0/96")
 ALSO_DENIED = (
     Block(IPV4_MAPPED, "IPv4-mapped address", "RFC4291", Reach.DENIED),
+    Block(ipaddress.ip_network("::ffff:0:0:0/96"), "IPv4-translated address", "RFC2765", Reach.DENIED),
     Block(ipaddress.ip_network("168.63.129.16/32"), "Azure's platform address", "Azure", Reach.DENIED),
 )
 
 
+# Where the Fetch standard lets no browser speak HTTP (https://fetch.spec.whatwg.org/#port-blocking): a request to one
+# of these is meant for another protocol.
+# fmt: off
+BLOCKED_PORTS = frozenset((
+    1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101, 102, 103, 104, 109,
+    110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427, 465, 512, 513, 514, 515, 526, 530,
+    531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990, 993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190,
+    5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668, 6669, 6679, 6697, 10080,
+))
+# fmt: on
 ANYWHERE = ("0.0.0.0/0", "::/0")
+Client = httpx2.AsyncClient
+PRIVATE_NAMES = (".internal", ".local", ".localdomain", ".localhost", ".home.arpa")
 HOW_TO_ALLOW = "Whoever runs this registry can permit it in OUTBOUND_ALLOW."
 
 
@@ -49,21 +62,78 @@ def check_url(url: str) -> None:
     _target_of(url)
 
 
-def client(
-    *, headers: Mapping[str, str] | None = None, transport: httpx2.AsyncBaseTransport | None = None
-) -> httpx2.AsyncClient:
+def client(*, headers: Mapping[str, str] | None = None, transport: httpx2.AsyncBaseTransport | None = None) -> Client:
     """An HTTP client that reaches only permitted addresses, follows no redirect and takes nothing from the environment.
 
     Reading has no time-out of its own: whoever calls bounds the whole operation.
     """
     timeout = httpx2.Timeout(CONNECT_TIMEOUT_S, read=None, write=WRITE_TIMEOUT_S)
-    return httpx2.AsyncClient(
+    return Client(
         headers={"accept-encoding": "identity"} | dict(headers or {}),
         transport=transport or GuardedTransport(),
         timeout=timeout,
         trust_env=False,
         follow_redirects=False,
     )
+
+
+def catalogue_client(*, headers: Mapping[str, str], timeout: httpx2.Timeout, own: str | None = None) -> httpx2.Client:
+    """One for threads, which follows redirects: each hop is a connection of its own and checked like the first.
+
+    `own` is an address whoever runs the registry named in its settings or on a command line; what it leads to is not.
+    """
+    transport = httpx2.HTTPTransport(verify=_certificates(), trust_env=False)
+    transport._pool = httpcore2.ConnectionPool(
+        ssl_context=_certificates(), max_connections=100, keepalive_expiry=5.0, network_backend=GuardedThreads(own)
+    )
+    return httpx2.Client(
+        headers={"accept-encoding": "identity"} | dict(headers),
+        transport=transport,
+        timeout=timeout,
+        trust_env=False,
+        follow_redirects=True,
+    )
+
+
+class GuardedThreads(httpcore2.NetworkBackend):
+    """What GuardedBackend is, for code in threads."""
+
+    def __init__(self, own: str | None) -> None:
+        self.inner = httpcore2.SyncBackend()
+        self.own = _endpoint(own) if own else None
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore2.NetworkStream:
+        """Raises OutboundRefused, or httpcore2's ConnectError and ConnectTimeout."""
+        if (host, port) == self.own:
+            return self.inner.connect_tcp(host, port, timeout, local_address, socket_options)
+        try:
+            addresses = permitted_addresses(host, port)[:MAX_ADDRESSES_TRIED]
+        except socket.gaierror as unknown:
+            raise httpcore2.ConnectError(f"the name {host} cannot be resolved") from unknown
+        error: httpcore2.ConnectError | httpcore2.ConnectTimeout | None = None
+        for address in addresses:
+            try:
+                return self.inner.connect_tcp(str(address.ip), port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as failed:
+                error = failed
+        raise error or httpcore2.ConnectError(f"{host} has no address")
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore2.NetworkStream:
+        raise OutboundRefused("Sockets of this machine may not be reached.")
+
+
+def _endpoint(url: str) -> tuple[str, int]:
+    parts = httpx2.URL(url)
+    return parts.raw_host.decode(), parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class GuardedBackend(httpcore2.AsyncNetworkBackend):
@@ -158,7 +228,24 @@ def _target_of(url: str, called: str = "") -> Target:
         raise OutboundRefused(f"{target.host} is an address in an odd spelling: write it as four numbers.")
     if f".{target.host}".rstrip(".").endswith(".localhost") and not policy.permits_address("127.0.0.1"):
         raise OutboundRefused(f"{target.host} is this machine itself, which may not be reached. {HOW_TO_ALLOW}")
+    if target.port in BLOCKED_PORTS and not _is_named(target, policy):
+        raise OutboundRefused(f"Port {target.port} is kept for another protocol than HTTP. {HOW_TO_ALLOW}")
+    if target.address is None and _is_private(target.host) and not policy.allowed_networks:
+        raise OutboundRefused(f"{target.host} is a name of a private network, not a public one. {HOW_TO_ALLOW}")
     return target
+
+
+def _is_named(target: Target, policy: Policy) -> bool:
+    """Does OUTBOUND_ALLOW name this host, or a network with this address?"""
+    if target.address is None:
+        return policy is _policy_for(ANYWHERE)
+    return any(target.address in network for network in policy.allowed_networks)
+
+
+def _is_private(host: str) -> bool:
+    """No public DNS answers for such a name: it has one label, or an ending that is kept for private networks."""
+    name = host.lower().rstrip(".")
+    return "." not in name or name.endswith(PRIVATE_NAMES)
 
 
 def _sentence(what: str, refused: SSRFGuardError) -> str:

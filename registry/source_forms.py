@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError
 
 from registry.importers.fields import web_address
 from registry.models import CatalogueSource
+from registry.outbound import OutboundRefused, check_url
 
 KEYED = ("smithery",)
 INTERVALS = [(1, "every hour"), (6, "every 6 hours"), (24, "every day"), (168, "every week")]
@@ -53,6 +54,11 @@ class SourceForm(forms.Form):
         url = self.cleaned_data["url"].strip()
         if url and not web_address(url):
             raise ValidationError("Write an address that begins with https:// or http://, without a password in it.")
+        if url:
+            try:
+                check_url(url)
+            except OutboundRefused as refused:
+                raise ValidationError(str(refused)) from refused
         return url
 
     @property

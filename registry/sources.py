@@ -36,6 +36,7 @@ def options_for(source: str, *, incremental: bool = False, **given: Any) -> Impo
     kept = CatalogueSource.objects.filter(name=source).first()
     if kept is not None:
         told = replace(told, url=told.url or kept.url, api_key=told.api_key or _key_of(kept))
+        told = replace(told, is_own=not told.url or told.url != kept.url)  # what is written on a page is not
     if incremental and not told.updated_since and IMPORTERS[source].is_incremental:
         told = replace(told, updated_since=_since(source, told.url))
     return told

@@ -175,7 +175,7 @@ async def _streamable_http(link: Link) -> AsyncIterator[TransportStreams]:
 
 
 def _sse(link: Link) -> AbstractAsyncContextManager[TransportStreams]:
-    def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> httpx2.AsyncClient:
+    def factory(headers: Any = None, timeout: Any = None, auth: Any = None) -> outbound.Client:
         return outbound.client(headers=link.target.headers, transport=link.recorder)
 
     return sse_client(link.target.url, httpx_client_factory=factory)

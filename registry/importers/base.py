@@ -20,6 +20,7 @@ class ImportOptions:
     updated_since: str = ""  # RFC 3339: only what changed after
     cursor: str = ""  # of a Checkpoint: go on from there
     api_key: str = field(default="", repr=False)
+    is_own: bool = True  # whoever runs the registry named the address; False: somebody wrote it on a page
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class DockerImporter:
 
     def records(self, options: ImportOptions) -> Iterator[Item]:
         url = options.url or settings.DOCKER_CATALOG_URL
-        with CatalogueClient() as client:
+        with CatalogueClient(url, is_own=options.is_own) as client:
             body = client.get(url)
         try:
             document = parse(body)

@@ -8,15 +8,17 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from django.utils import timezone
 
+from registry import outbound
 from registry.importers.base import CatalogueError, NotThere
+from registry.outbound import OutboundRefused
 
 ATTEMPTS = 6
 FIRST_PAUSE_S = 0.5
 MAX_PAUSE_S = 60.0
-TIMEOUT = httpx.Timeout(30.0, connect=10.0)  # seconds
+TIMEOUT = httpx2.Timeout(30.0, connect=10.0)  # seconds
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
 Parsed = TypeVar("Parsed")
@@ -31,11 +33,15 @@ class _TryAgain(Exception):
 
 
 class CatalogueClient:
-    """An HTTP client for the time of one reading; threads may share it. Its addresses come from the operator."""
+    """An HTTP client for one reading of the catalogue at `base`; threads may share it.
 
-    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
+    `is_own`: whoever runs the registry named `base`, which may then be anywhere; where it leads to may not.
+    """
+
+    def __init__(self, base: str, *, is_own: bool, headers: Mapping[str, str] | None = None) -> None:
         agent = {"User-Agent": "mcp-registry (catalogue import)", "Accept": "application/json, */*"}
-        self._http = httpx.Client(timeout=TIMEOUT, follow_redirects=True, headers={**agent, **(headers or {})})
+        told = {**agent, **(headers or {})}
+        self._http = outbound.catalogue_client(headers=told, timeout=TIMEOUT, own=base if is_own else None)
 
     def __enter__(self) -> Self:
         return self
@@ -57,11 +63,13 @@ class CatalogueClient:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return parse(self._get(url, params))
-            except (_TryAgain, httpx.TransportError) as error:
+            except (_TryAgain, httpx2.TransportError) as error:
                 if attempt == ATTEMPTS:
                     raise CatalogueError(_given_up(url, error)) from error
                 time.sleep(_pause_s(error, attempt))
-            except (httpx.InvalidURL, httpx.HTTPError) as error:
+            except OutboundRefused as refused:
+                raise CatalogueError(str(refused)) from refused
+            except (httpx2.InvalidURL, httpx2.HTTPError) as error:
                 raise CatalogueError(f"{url} could not be read: {_sentence(error)}") from error
         raise AssertionError("unreachable")
 
@@ -82,7 +90,7 @@ class CatalogueClient:
 
 
 def _given_up(url: str, error: Exception) -> str:
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+    if isinstance(error, httpx2.ConnectError | httpx2.ConnectTimeout):
         return f"{urlsplit(url).netloc} cannot be reached from this machine: {_sentence(error)}"
     return f"{url} could not be read in {ATTEMPTS} tries: {_sentence(error)}"
 
@@ -99,7 +107,7 @@ def _pause_s(error: Exception, attempt: int) -> float:
     return min(MAX_PAUSE_S, FIRST_PAUSE_S * 2 ** (attempt - 1) if asked is None else asked)
 
 
-def _retry_after_s(response: httpx.Response) -> float | None:
+def _retry_after_s(response: httpx2.Response) -> float | None:
     """Seconds, or a date, as the header allows both."""
     value = response.headers.get("Retry-After", "").strip()
     if value.isdigit():

@@ -35,7 +35,7 @@ class McpGetImporter:
 
     def records(self, options: ImportOptions) -> Iterator[Item]:
         url = f"{(options.url or settings.MCP_GET_URL).rstrip('/')}/packages"
-        with CatalogueClient() as client:
+        with CatalogueClient(url, is_own=options.is_own) as client:
             files = _files(client.get_json(url), url)
             for name, address in files.items():
                 if name > options.cursor:

@@ -35,7 +35,7 @@ class OfficialImporter:
 
     def records(self, options: ImportOptions) -> Iterator[Item]:
         base = options.url or settings.OFFICIAL_REGISTRY_URL
-        with CatalogueClient() as client:
+        with CatalogueClient(base, is_own=options.is_own) as client:
             for entries, cursor in _pages(client, f"{base.rstrip('/')}/v0.1/servers", options):
                 for entry in entries:
                     yield read_entry(entry, SOURCE)

@@ -40,7 +40,10 @@ class SmitheryImporter:
         base = (options.url or settings.SMITHERY_URL).rstrip("/")
         key = options.api_key or settings.SMITHERY_API_KEY
         headers = {"Authorization": f"Bearer {key}"} if key else None
-        with CatalogueClient(headers) as client, ThreadPoolExecutor(PARALLEL_REQUESTS) as threads:
+        with (
+            CatalogueClient(base, is_own=options.is_own, headers=headers) as client,
+            ThreadPoolExecutor(PARALLEL_REQUESTS) as threads,
+        ):
             for entries, checkpoint in _pages(client, f"{base}/servers", options.cursor):
                 yield from threads.map(lambda entry: _server(client, base, entry), entries)
                 yield checkpoint

@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 import httpx2
 
+from registry import outbound
 from registry.connectors.base import ConnectorError, Introspection
 from registry.connectors.openapi import security
 from registry.connectors.openapi.document import Document
@@ -41,7 +42,7 @@ class Fetched:
         return hashlib.sha256(self.body).hexdigest()
 
 
-async def fetch(client: httpx2.AsyncClient, url: str, credentials: Mapping[str, str]) -> Fetched:
+async def fetch(client: outbound.Client, url: str, credentials: Mapping[str, str]) -> Fetched:
     """The credentials are shown only to a document that asks for some. Raises ConnectorError."""
     headers: Mapping[str, str] = {}
     started = time.monotonic()
@@ -54,7 +55,7 @@ async def fetch(client: httpx2.AsyncClient, url: str, credentials: Mapping[str, 
     return Fetched(url, headers, answer.body, answer.content_type, latency_ms)
 
 
-async def _get(client: httpx2.AsyncClient, url: str, headers: Mapping[str, str]) -> Answer:
+async def _get(client: outbound.Client, url: str, headers: Mapping[str, str]) -> Answer:
     exchange = Exchange()
     try:
         request = client.build_request("GET", url, headers={"accept": ACCEPT, **headers})

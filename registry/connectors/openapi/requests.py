@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx2
 
+from registry import outbound
 from registry.connectors.openapi import styles
 from registry.connectors.openapi.forms import BadArgument, Content, content_of
 from registry.connectors.openapi.operations import Operation, Parameter, Service
@@ -17,7 +18,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 def request_of(
-    client: httpx2.AsyncClient,
+    client: outbound.Client,
     service: Service,
     operation: Operation,
     arguments: Mapping[str, Any],

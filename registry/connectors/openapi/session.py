@@ -8,6 +8,7 @@ import anyio
 import httpx2
 from asgiref.sync import sync_to_async
 
+from registry import outbound
 from registry.connectors.base import CallResult, ConnectorError, Introspection, Progress, Session, Target
 from registry.connectors.openapi import memory, security
 from registry.connectors.openapi.answers import result_of
@@ -29,7 +30,7 @@ async def connect(target: Target) -> AsyncIterator[Session]:
 class OpenApiSession:
     """Calls go by what the last introspection saw; the target's headers are the credentials as they were entered."""
 
-    def __init__(self, http: httpx2.AsyncClient, target: Target) -> None:
+    def __init__(self, http: outbound.Client, target: Target) -> None:
         self.http = http
         self.url = target.url
         self.credentials = target.headers

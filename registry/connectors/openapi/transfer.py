@@ -33,7 +33,7 @@ class Answer:
         return self.headers.get("location", "")[:MAX_QUOTED] if self.status in REDIRECTS else ""
 
 
-async def send(client: httpx2.AsyncClient, request: httpx2.Request, exchange: Exchange, *, limit_bytes: int) -> Answer:
+async def send(client: outbound.Client, request: httpx2.Request, exchange: Exchange, *, limit_bytes: int) -> Answer:
     """Raises ConnectorError. A GET or HEAD is led on within its host."""
     for _ in range(MAX_REDIRECTS):
         answer = await _once(client, request, exchange, limit_bytes)
@@ -57,7 +57,7 @@ def _following(request: httpx2.Request, answer: Answer) -> httpx2.URL | None:
     return following if same_host and (is_upgrade or following.scheme == request.url.scheme) else None
 
 
-async def _once(client: httpx2.AsyncClient, request: httpx2.Request, exchange: Exchange, limit_bytes: int) -> Answer:
+async def _once(client: outbound.Client, request: httpx2.Request, exchange: Exchange, limit_bytes: int) -> Answer:
     request.extensions = {**request.extensions, "trace": exchange.trace}
     try:
         response = await client.send(request, stream=True)
@@ -93,7 +93,7 @@ async def _body(response: httpx2.Response, limit_bytes: int) -> bytes:
     return bytes(parts)
 
 
-def client() -> httpx2.AsyncClient:
+def client() -> outbound.Client:
     """Without a memory for cookies: what one call was given is not the next one's."""
     made = outbound.client()
     made.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
