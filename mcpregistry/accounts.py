@@ -1,6 +1,7 @@
 """Accounts of the product: who may sign up, the one-time sign-in link, the account page."""
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import get_user_model, login
@@ -10,8 +11,12 @@ from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from knox.models import AuthToken
+
+from mcpregistry.models import TokenGrant
+from mcpregistry.tokens import make_token
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -52,15 +57,37 @@ def sign_in(request: HttpRequest, uid: str, token: str) -> HttpResponse:
     return redirect("workspace")
 
 
+class TokenForm(forms.Form):
+    name = forms.CharField(max_length=80, required=False, help_text="What it is for, so that you know it again.")
+    scope = forms.ChoiceField(choices=TokenGrant.Scope.choices, required=False, label="May")
+    days = forms.TypedChoiceField(
+        choices=[("", "never"), (30, "in 30 days"), (90, "in 90 days"), (365, "in a year")],
+        coerce=int,
+        empty_value=None,
+        required=False,
+        label="Ends",
+    )
+
+    def clean_scope(self) -> str:
+        return self.cleaned_data["scope"] or TokenGrant.Scope.ADMIN
+
+    def clean_name(self) -> str:
+        return self.cleaned_data["name"] or "unnamed"
+
+
 @login_required
 def account(request: HttpRequest) -> HttpResponse:
     """The user's API tokens: make one (shown once), revoke one."""
     new_token = ""
-    if request.method == "POST" and (revoked := request.POST.get("revoke")):
+    is_asked = request.method == "POST"
+    if is_asked and (revoked := request.POST.get("revoke")):
         AuthToken.objects.filter(user=request.user, token_key=revoked).delete()
         messages.success(request, "Token revoked. Whatever still uses it is refused from now on.")
         return redirect("account")
-    if request.method == "POST":
-        _, new_token = AuthToken.objects.create(user=request.user)
-    tokens = AuthToken.objects.filter(user=request.user).order_by("-created")
-    return render(request, "account/account.html", {"tokens": tokens, "new_token": new_token})
+    form = TokenForm(request.POST if is_asked else None)
+    if is_asked and form.is_valid():
+        new_token = make_token(user=request.user, **form.cleaned_data)
+        form = TokenForm()
+    tokens = AuthToken.objects.filter(user=request.user).select_related("grant").order_by("-created")
+    shown = {"tokens": tokens, "new_token": new_token, "form": form, "now": timezone.now()}
+    return render(request, "account/account.html", shown)

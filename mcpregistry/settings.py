@@ -60,6 +60,7 @@ def database_from_url(url: str) -> dict[str, Any]:
 DATA_DIR = Path(env("DATA_DIR") or BASE_DIR / "var").resolve()
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env("SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
+SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")  # former keys: what they signed and encrypted still opens
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith(("127.", "[", "*"))]
 
@@ -90,6 +91,7 @@ INSTALLED_APPS = [
     "chat",
 ]
 MIDDLEWARE = [
+    "mcpregistry.headers.HeadersMiddleware",
     "mcpregistry.api.JsonErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -101,6 +103,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "mcpregistry.limits.LimitsMiddleware",
+    "mcpregistry.audit.AuditMiddleware",
     "mcpregistry.api.OptionalSlashMiddleware",
 ]
 ROOT_URLCONF = "mcpregistry.urls"
@@ -185,7 +189,7 @@ SIGNUP_OPEN = env_bool("SIGNUP_OPEN", False)
 # HTTP API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "knox.auth.TokenAuthentication",
+        "mcpregistry.tokens.ScopedTokenAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -213,6 +217,7 @@ SPECTACULAR_SETTINGS = {
         "ResultKind": "chains.models.Result.Kind",
         "Transport": "registry.models.Server.Transport",
     },
+    "PREPROCESSING_HOOKS": ["mcpregistry.documentation.once"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }
@@ -296,8 +301,26 @@ LOGGING = {
     },
 }
 
+# How often a user or token may do something in a minute, and an address five times as often; 0: as often as they like
+RATE_LIMITS = {
+    "search": env_int("RATE_SEARCH", 12_000),  # more than a machine answers for long, far more than a person asks
+    "write": env_int("RATE_WRITE", 6_000),
+    "sign_in": env_int("RATE_SIGN_IN", 30),  # by address alone
+}
+PROXIES = env_int("PROXIES", 0)  # how many proxies of our own a request passes
+ALLAUTH_TRUSTED_PROXY_COUNT = PROXIES
+
 # Browser security
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
+HTTPS = env_bool("HTTPS", False)  # a proxy with TLS stands in front and says so in X-Forwarded-Proto
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked by the balancer, within
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # other names of the operator's domain are not ours to bind to HTTPS,
+    "security.W021",  # nor to put on the browsers' list of such domains
+]

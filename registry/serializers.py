@@ -192,6 +192,7 @@ class AcceptInput(serializers.Serializer[Any]):
     )
 
 
+@extend_schema_field({"oneOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
 class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
     """`"all"` or a list of tool names."""
 

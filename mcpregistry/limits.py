@@ -1,0 +1,99 @@
+"""How often somebody may write, search and try to sign in: counted in Redis, by user or token and by address.
+
+One middleware for pages, REST framework's views and plain async ones alike. Without Redis nothing is counted: then
+nothing that a limit protects works either, and pages still do.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+
+import django_rq
+from django.conf import settings
+from django.http import HttpRequest, JsonResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import render
+from redis import RedisError
+
+from mcpregistry.api import error_body, wants_json
+
+logger = logging.getLogger(__name__)
+WINDOW_S = 60
+SHARED_ADDRESS = 5  # so many people may sit behind one address
+SIGN_IN_PATHS = ("/accounts/login", "/accounts/signup", "/accounts/password", "/admin/login", "/signin/")
+SEARCH_PATHS = ("/registry", "/registry/search", "/registry/tools/search", "/servers", "/templates/tools", "/results")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+QUEUE = "runs"
+
+
+class LimitsMiddleware:
+    """Answers 429 with Retry-After. Behind the session's middleware, before any view."""
+
+    sync_capable, async_capable = True, False
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        kind = kind_of(request)
+        wait_s = seconds_to_wait(request, kind) if kind and settings.RATE_LIMITS[kind] else 0
+        return refusal(request, kind, wait_s) if wait_s else self.get_response(request)
+
+
+def kind_of(request: HttpRequest) -> str:
+    """ "sign_in", "write", "search", or "" for what is not limited."""
+    path = request.path_info.rstrip("/")
+    if path.startswith(SIGN_IN_PATHS) and (request.method == "POST" or path.startswith("/signin/")):
+        return "sign_in"
+    if request.method not in SAFE_METHODS:
+        return "write"
+    return "search" if path in SEARCH_PATHS and (request.GET.get("q") or path.endswith("/search")) else ""
+
+
+def seconds_to_wait(request: HttpRequest, kind: str) -> int:
+    """0: go on. Counts the request for all who stand behind it, in one trip to Redis."""
+    now = time.time()
+    window = int(now // WINDOW_S)
+    limit = settings.RATE_LIMITS[kind]
+    counted = {f"limit:{kind}:{who}:{window}": limit * factor for who, factor in asking(request, kind)}
+    try:
+        pipeline = django_rq.get_connection(QUEUE).pipeline(transaction=False)
+        for key in counted:
+            pipeline.incr(key)
+            pipeline.expire(key, WINDOW_S)
+        counts = pipeline.execute()[::2]
+    except RedisError as error:
+        logger.warning("Redis does not answer (%s): requests are not counted.", type(error).__name__)
+        return 0
+    is_over = any(count > allowed for count, allowed in zip(counts, counted.values(), strict=True))
+    return WINDOW_S - int(now % WINDOW_S) if is_over else 0
+
+
+def asking(request: HttpRequest, kind: str) -> list[tuple[str, int]]:
+    """Who is counted, and how many times the limit that may be: an address, and the user or token behind it."""
+    address = (f"address:{address_of(request)}", 1 if kind == "sign_in" else SHARED_ADDRESS)
+    if kind == "sign_in":
+        return [address]
+    if told := request.headers.get("Authorization"):
+        return [address, (f"token:{hashlib.sha256(told.encode()).hexdigest()[:32]}", 1)]
+    return [address, (f"user:{request.user.pk}", 1)] if request.user.is_authenticated else [address]
+
+
+def address_of(request: HttpRequest) -> str:
+    """Of the client, as the outermost of our own PROXIES saw it; what the client itself claims counts for nothing."""
+    claimed = [each.strip() for each in request.headers.get("X-Forwarded-For", "").split(",") if each.strip()]
+    if settings.PROXIES and len(claimed) >= settings.PROXIES:
+        return claimed[-settings.PROXIES]
+    return str(request.META.get("REMOTE_ADDR") or "")
+
+
+def refusal(request: HttpRequest, kind: str, wait_s: int) -> HttpResponseBase:
+    words = {"sign_in": "attempts to sign in", "write": "changes", "search": "searches"}[kind]
+    message = f"Too many {words} in a short time. Try again in {wait_s} seconds."
+    if wants_json(request):
+        response: HttpResponseBase = JsonResponse(error_body("throttled", message), status=429)
+    else:
+        response = render(request, "429.html", {"message": message}, status=429)
+    response.headers["Retry-After"] = str(wait_s)
+    return response
