@@ -144,7 +144,7 @@ class Drawing:
 
     @property
     def can_save(self) -> bool:
-        return bool(self.run and self.cards and not self.problems)
+        return bool(self.run and self.cards and not self.problems and not self.is_preview)
 
 
 def drawing_of_plan(data: Any) -> Drawing:

@@ -52,7 +52,7 @@ def literals_of(plan: Any) -> list[Literal]:
     ]
 
 
-def with_parameters(plan: dict[str, Any], chosen: Collection[str], *, user: User) -> dict[str, Any]:
+def with_parameters(plan: Any, chosen: Collection[str], *, user: User) -> dict[str, Any]:
     """The plan with an input for each literal chosen by its key; its value is the default. Raises PlanError."""
     found = {literal.key: literal for literal in literals_of(plan)}
     if unknown := [key for key in chosen if key not in found]:
