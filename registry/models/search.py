@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 
+UNSORTED_KB = 256  # of new words that each search looks through, until they are sorted into the index
+
+
 class SearchDocumentQuerySet(models.QuerySet["SearchDocument"]):
     def visible_to(self, user: "User | AnonymousUser") -> "SearchDocumentQuerySet":
         """As `ServerQuerySet.visible_to`, without looking at each row's server."""
@@ -51,7 +54,7 @@ class SearchDocument(models.Model):
             models.UniqueConstraint(fields=["server"], condition=Q(tool=None), name="one_search_document_per_server")
         ]
         indexes = [
-            GinIndex(fields=["words"], name="search_document_words"),
+            GinIndex(fields=["words"], name="search_document_words", gin_pending_list_limit=UNSORTED_KB),
             HnswIndex(
                 name="search_document_embedding",
                 fields=["embedding"],

@@ -63,6 +63,16 @@ class ServerQuerySet(models.QuerySet["Server"]):
         lower = name.strip().lower()
         return self.alias(lower_name=Lower("name")).filter(Q(lower_name=lower) | Q(slug=lower))
 
+    def among(self, ids: Sequence[uuid.UUID], others: models.QuerySet[Any]) -> "ServerQuerySet":
+        """Those of these ids and of the ids of another query, which is asked first and then looked up with them."""
+        given = models.Value(list(ids), output_field=ArrayField(models.UUIDField()))
+        both = models.Func(given, ArraySubquery(others), function="array_cat")
+        return self.filter(
+            models.Func(
+                F("pk"), both, arg_joiner=" = ANY (", template="(%(expressions)s))", output_field=models.BooleanField()
+            )
+        )
+
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Annotate `connected`: has this user authorised anything of the server?"""
         return self.annotate(connected=_connections_of(user))
@@ -187,6 +197,10 @@ class Server(models.Model):
 
     def get_absolute_url(self) -> str:
         return f"/servers/{self.slug}"
+
+    def is_called(self, name: str) -> bool:
+        """As `ServerQuerySet.called`."""
+        return name.strip().lower() in (self.name.lower(), self.slug)
 
 
 def _acceptances_of(user: "User | AnonymousUser") -> "models.QuerySet[Acceptance]":

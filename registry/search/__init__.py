@@ -33,6 +33,8 @@ __all__ = ["SearchResult", "ServerHit", "ToolHit", "ToolSearchResult", "list_fil
 MAX_HITS = 100
 MATCHED_TOOLS = 5  # shown with a server
 MATCHED_TOOL_SHARE = 0.6  # of the server's best tool's score, to be shown
+MAX_NAME = 12  # words; longer ones are no server's name
+MAX_EXPLAINED = 40  # words whose place in a hit is told
 BREADTH_BONUS = 0.1  # of the second-best text of a server, added to its best
 
 MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
@@ -116,18 +118,22 @@ def _rank(found: list[Candidate]) -> list[_Ranked]:
 
 
 def _server_hits(query: Query, ranked: list[_Ranked], visible: ServerQuerySet, limit: int) -> list[ServerHit]:
-    """The best, and before them any server that is called exactly what was typed."""
-    words = [*words_of(query.text), *(one.lexeme for one in query.readings)]
-    exact = set(visible.called(query.text).values_list("pk", flat=True)[:limit])
-    known = {one.server_id for one in ranked}
-    ordered = sorted(ranked, key=lambda one: one.server_id not in exact)
-    missing = [_Ranked(server_id, 0.0, [], None) for server_id in exact - known]
-    chosen = [*missing, *ordered][:limit]
-    servers = visible.in_bulk([one.server_id for one in chosen])
+    """The best, and before them any server that is called exactly what was typed. One query for the servers, one for
+    their tools."""
+    typed = words_of(query.text)
+    best = visible.filter(pk__in=[one.server_id for one in ranked[:limit]])
+    if len(typed) <= MAX_NAME:
+        named = Server.objects.called(query.text).order_by().values("pk")[:limit]
+        best = visible.among([one.server_id for one in ranked[:limit]], named)
+    servers = {server.pk: server for server in best.order_by()}
+    known = {one.server_id: one for one in ranked if one.server_id in servers}
+    exact = [pk for pk, server in servers.items() if server.is_called(query.text)]
+    chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
     tools = Tool.objects.only("name", "description").in_bulk(
         [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
     )
-    return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen if one.server_id in servers]
+    words = [*dict.fromkeys(typed[:MAX_EXPLAINED]), *query.meant]
+    return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 
 def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, Tool], words: list[str]) -> ServerHit:

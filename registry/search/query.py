@@ -8,27 +8,29 @@ from django.db import connection
 
 from registry.embeddings import embed_query, split_words, storable
 from registry.models import TERM_SPACE
-from registry.search.spelling import RARE, Reading, readings
+from registry.search.spelling import MAX_WORDS, READINGS
 
 MAX_QUERY_CHARACTERS = 2_000
 MAX_LEXICAL_ROWS = 2_000  # that the rarest words of a query may match together
 MAX_COMPLETIONS = 8
 
-# The stems of the text; where the last one is in no row yet, the words it may become, the commonest first.
-TERMS_SQL = """
-WITH typed AS (
+# The stems of the text; where the last one is in no row yet, the words it may become, the commonest first; what words
+# that hardly anybody wrote may have been meant to be; how many rows there are. In one statement, as each costs a turn.
+TERMS_SQL = f"""
+WITH {READINGS}, stems AS (
     SELECT lexeme, max(position) OVER () = position AS is_last
     FROM unnest(search_words(%(text)s)) AS word (lexeme, positions, weights), unnest(positions[1:1]) AS position
-), known AS (
-    SELECT lexeme, is_last, documents FROM typed LEFT JOIN search_terms ON word = lexeme
+), terms AS (
+    SELECT lexeme, is_last, documents FROM stems LEFT JOIN search_terms ON word = lexeme
 ), completions AS (
-    SELECT word, search_terms.documents FROM known JOIN search_terms ON starts_with(word, lexeme)
-    WHERE is_last AND known.documents IS NULL AND NOT %(ended)s
+    SELECT word, search_terms.documents FROM terms JOIN search_terms ON starts_with(word, lexeme)
+    WHERE is_last AND terms.documents IS NULL AND NOT %(ended)s
     ORDER BY 2 DESC LIMIT %(completions)s
 )
-SELECT lexeme, term_dimension(lexeme), coalesce(documents, 0), is_last AND NOT %(ended)s FROM known
-UNION ALL SELECT word, term_dimension(word), documents, false FROM completions
-UNION ALL SELECT '', 0, documents, false FROM search_terms WHERE word = ''
+SELECT NULL, lexeme, term_dimension(lexeme), coalesce(documents, 0), is_last AND NOT %(ended)s FROM terms
+UNION ALL SELECT NULL, word, term_dimension(word), documents, false FROM completions
+UNION ALL SELECT typed, word, dimension, documents, false FROM readings
+UNION ALL SELECT NULL, '', 0, documents, false FROM search_terms WHERE word = ''
 """
 
 
@@ -51,7 +53,7 @@ class Query:
     terms: tuple[Term, ...]
     documents: int
     vector: list[float] | None
-    readings: tuple[Reading, ...] = ()  # of words nobody wrote so
+    meant: tuple[str, ...] = ()  # stems of what mistyped words may be
 
     @cached_property
     def selective(self) -> tuple[Term, ...]:
@@ -101,25 +103,22 @@ def words_of(text: str) -> list[str]:
 
 
 def parse(text: str) -> Query:
-    """One small query for the rarity of the terms, and one for what unknown words may mean. The vector is None where
-    the model is not loaded."""
+    """One small query for the terms, their rarity and what they may mean; the vector is None where the model is not
+    loaded."""
     text = storable(text).strip()[:MAX_QUERY_CHARACTERS]
-    ended = bool(text) and not text[-1].isalnum()
-    parameters: dict[str, str | int | bool] = {
+    parameters: dict[str, str | int | bool | list[str]] = {
         "text": f"{text} {split_words(text)}",
-        "ended": ended,
+        "words": words_of(text)[:MAX_WORDS],
+        "ended": bool(text) and not text[-1].isalnum(),
         "completions": MAX_COMPLETIONS,
     }
     with connection.cursor() as cursor:
         cursor.execute(TERMS_SQL, parameters)
-        rows = [Term(*row) for row in cursor.fetchall()]
-    terms = [term for term in rows if term.lexeme]
-    meant = readings(words_of(text)) if any(term.documents <= RARE for term in terms) else []
-    terms += [Term(one.lexeme, one.dimension, one.documents) for one in meant]
+        rows = [(typed, Term(*columns)) for typed, *columns in cursor.fetchall()]
     return Query(
         text=text,
-        terms=tuple({term.lexeme: term for term in terms}.values()),
-        readings=tuple(meant),
-        documents=next((term.documents for term in rows if not term.lexeme), 0),
+        terms=tuple({term.lexeme: term for _, term in rows if term.lexeme}.values()),
+        documents=next((term.documents for _, term in rows if not term.lexeme), 0),
+        meant=tuple(term.lexeme for typed, term in rows if typed),
         vector=embed_query(text),
     )

@@ -12,8 +12,9 @@ CLOSEST = 3  # readings of a word, the commonest first
 
 # A word that many wrote, or that begins one, is taken as it is. Others and their stems are looked for with each letter
 # left out; next to a word that a few wrote so, a reading counts only if it is far more common.
-READINGS_SQL = f"""
-WITH typed AS (
+# These expressions take `words` and give `readings`.
+READINGS = f"""
+typed AS (
     SELECT word AS typed, coalesce((ts_lexize('english_stem', word))[1], word) AS stem
     FROM unnest(%(words)s::text[]) AS word WHERE word ~ '^[a-z]{{4,20}}$'
 ), counted AS (
@@ -27,13 +28,14 @@ WITH typed AS (
     FROM rare, LATERAL (VALUES (typed), (stem)) AS forms (form), generate_series(0, length(form)) AS place
 ), near AS MATERIALIZED (
     SELECT * FROM search_spellings WHERE spelling = ANY (ARRAY(SELECT spelling FROM slips))
-), readings AS (
+), known AS (
     SELECT DISTINCT typed, near.word, near.documents FROM slips JOIN near USING (spelling)
     WHERE near.documents > slips.documents * {FAR_MORE}
 ), ordered AS (
-    SELECT *, row_number() OVER (PARTITION BY typed ORDER BY documents DESC, word) AS place FROM readings
+    SELECT *, row_number() OVER (PARTITION BY typed ORDER BY documents DESC, word) AS place FROM known
+), readings AS (
+    SELECT typed, word, term_dimension(word) AS dimension, documents FROM ordered WHERE place <= {CLOSEST}
 )
-SELECT typed, word, term_dimension(word), documents FROM ordered WHERE place <= %(closest)s
 """
 
 
@@ -48,5 +50,5 @@ class Reading:
 def readings(words: Sequence[str]) -> list[Reading]:
     """Of the typed words (lower case) that hardly anybody wrote. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(READINGS_SQL, {"words": list(words[:MAX_WORDS]), "closest": CLOSEST})
+        cursor.execute(f"WITH {READINGS} SELECT * FROM readings", {"words": list(words[:MAX_WORDS])})
         return [Reading(*row) for row in cursor.fetchall()]
