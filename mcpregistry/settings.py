@@ -128,8 +128,8 @@ TEMPLATES = [
 # Postgres
 DATABASE_URL = env("DATABASE_URL") or embedded.database_url(DATA_DIR)
 DATABASES = {"default": database_from_url(DATABASE_URL)}
-# A search takes the best hundred of a vector index, walks on where filters leave too few, and needs no parallel plan.
-SEARCH_SETTINGS = "-c hnsw.ef_search=100 -c hnsw.iterative_scan=relaxed_order -c max_parallel_workers_per_gather=0"
+# A search takes the best of a vector index, walks on where filters leave too few, and needs no parallel plan.
+SEARCH_SETTINGS = "-c hnsw.ef_search=60 -c hnsw.iterative_scan=relaxed_order -c max_parallel_workers_per_gather=0"
 DATABASES["default"]["OPTIONS"].setdefault("options", SEARCH_SETTINGS)
 if DATABASE_POOL := env_int("DATABASE_POOL", 0):  # for the web process only: a forking worker must not inherit a pool
     DATABASES["default"]["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}

@@ -21,7 +21,9 @@ DEFAULT_HITS = 20
 class SearchQuerySerializer(serializers.Serializer[Any]):
     """What both searches take. Blank filters narrow nothing; NUL characters are refused by CharField."""
 
-    q = serializers.CharField(default="", allow_blank=True, max_length=2_000)
+    q = serializers.CharField(
+        default="", allow_blank=True, max_length=10_000, help_text="the first 2,000 characters count"
+    )
     limit = serializers.IntegerField(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
     tag = serializers.CharField(default="", allow_blank=True, max_length=64)
     source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]

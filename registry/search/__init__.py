@@ -61,7 +61,7 @@ def search_servers(
     if not words_of(q):
         return _newest(q, visible, user, limit, started)
     query = parse(q)
-    found = find_candidates(_documents(visible, user, filters), query)
+    found = find_candidates(_documents(visible, user, filters), query, wanted=limit)
     hits = _server_hits(query, _rank(found), visible.with_connection_of(user).with_sources(), limit)
     mode, reason = _mode(query, found)
     return SearchResult(q, mode, reason, _ms_since(started), hits)
@@ -77,7 +77,7 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
         return ToolSearchResult(q, "lexical", reasons.BY_NAME, _ms_since(started), hits)
     query = parse(q)
     among = SearchDocument.objects.filter(tool__in=tools.order_by().values("pk"))
-    found = find_candidates(among, query)
+    found = find_candidates(among, query, wanted=limit)
     scores = dict(zip((one.tool_id for one in found), _fused(found), strict=True))
     best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
     loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)

@@ -14,7 +14,7 @@ from django.db import connection
 from registry.models import SearchDocument, SearchDocumentQuerySet
 from registry.search.query import Query
 
-CANDIDATES = 100  # of each kind; twice as many find nothing better and cost twice as much
+CANDIDATES = 60  # of each kind; more find hardly anything better and cost more
 COMMON_ROWS = 2_000  # any of them are scored where all words are common: they say little there
 
 ASKED = "WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights) "
@@ -42,13 +42,13 @@ class Candidate:
     cosine: float | None
 
 
-def find_candidates(documents: SearchDocumentQuerySet, query: Query) -> list[Candidate]:
-    """At most twice CANDIDATES of these documents."""
+def find_candidates(documents: SearchDocumentQuerySet, query: Query, *, wanted: int = 0) -> list[Candidate]:
+    """At most twice CANDIDATES of these documents, or twice as many as are wanted, if that is more."""
     try:
         ids, allowed = documents.order_by().values("pk").query.sql_with_params()
     except EmptyResultSet:  # a filter that nothing can fit
         return []
-    parts = _parts(f"id IN ({ids})", allowed, query)
+    parts = _parts(f"id IN ({ids})", allowed, query, max(wanted, CANDIDATES))
     if not parts:
         return []
     statement = ASKED + " UNION ALL ".join(f"({sql})" for sql, _ in parts)
@@ -64,13 +64,13 @@ def _candidate(tool_id: int | None, server_id: Any, words: float | None, distanc
     return Candidate(tool_id, server_id, -(words or 0.0), None if distance is None else 1 - distance)
 
 
-def _parts(among: str, allowed: Sequence[Any], query: Query) -> list[tuple[str, list[Any]]]:
+def _parts(among: str, allowed: Sequence[Any], query: Query, limit: int) -> list[tuple[str, list[Any]]]:
     parts = []
     if query.terms:
         statement = SHARING_COMMON if query.is_common else SHARING
-        parts.append((statement.format(among=among), [*allowed, query.tsquery, CANDIDATES]))
+        parts.append((statement.format(among=among), [*allowed, query.tsquery, limit]))
     if query.vector is not None:
-        parts.append((NEAR.format(among=among), [*allowed, CANDIDATES]))
+        parts.append((NEAR.format(among=among), [*allowed, limit]))
     return parts
 
 
