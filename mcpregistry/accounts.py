@@ -86,6 +86,7 @@ def account(request: HttpRequest) -> HttpResponse:
         return redirect("account")
     form = TokenForm(request.POST if is_asked else None)
     if is_asked and form.is_valid():
+        assert isinstance(request.user, User)  # who is not signed in does not come here
         new_token = make_token(user=request.user, **form.cleaned_data)
         form = TokenForm()
     tokens = AuthToken.objects.filter(user=request.user).select_related("grant").order_by("-created")

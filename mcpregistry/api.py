@@ -172,7 +172,9 @@ def error_response(error: Exception) -> JsonResponse | None:
         case exceptions.APIException():
             response = exception_handler(error, {})
             assert response is not None
-            return JsonResponse(response.data, status=response.status_code)
+            allowed = getattr(error, "allowed", None)
+            headers = {"Allow": allowed} if allowed else None
+            return JsonResponse(response.data, status=response.status_code, headers=headers)
         case Http404():
             return JsonResponse(error_body("not_found", str(error) or "Not found."), status=404)
         case PermissionDenied():

@@ -67,7 +67,7 @@ def _value(query: str) -> Any:
     return row[0] if row else None
 
 
-def _redis() -> "Redis[bytes]":
+def _redis() -> Redis:
     return django_rq.get_connection("runs")
 
 

@@ -218,6 +218,10 @@ SPECTACULAR_SETTINGS = {
         "Transport": "registry.models.Server.Transport",
     },
     "PREPROCESSING_HOOKS": ["mcpregistry.documentation.once"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "mcpregistry.documentation.with_errors",
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
 }

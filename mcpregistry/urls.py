@@ -1,7 +1,9 @@
 """Every address of the product. Each app lists its own API and pages; paths work with and without a trailing slash."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from mcpregistry import accounts, health
@@ -13,6 +15,7 @@ urlpatterns = [
     path("signin/<str:uid>/<str:token>", accounts.sign_in, name="sign_in"),
     path("account", accounts.account, name="account"),
     path("accounts/", include("allauth.account.urls")),
+    path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}favicon.svg")),  # the admin names none
     path("healthz", health.healthz, name="healthz"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

@@ -26,6 +26,14 @@ def documented_by(document: type[APIView]) -> Callable[[PlainView], PlainView]:
     return mark
 
 
+class OnlyMethod(MethodNotAllowed):
+    """`allowed` becomes the answer's Allow."""
+
+    def __init__(self, method: str, *, allowed: str) -> None:
+        super().__init__(method)
+        self.allowed = allowed
+
+
 def _authenticate(request: HttpRequest) -> User:
     classes: Any = api_settings.DEFAULT_AUTHENTICATION_CLASSES
     authenticators = [authenticator() for authenticator in classes]
@@ -43,5 +51,5 @@ async def authenticated_user(request: HttpRequest, *, method: str) -> User:
     MethodNotAllowed; the middleware turns them into the API's error shape.
     """
     if request.method != method:
-        raise MethodNotAllowed(request.method or "")
+        raise OnlyMethod(request.method or "", allowed=method)
     return await sync_to_async(_authenticate)(request)
