@@ -139,7 +139,7 @@ class ApprovePlanView(APIView):
 class ExportView(APIView):
     @extend_schema(
         parameters=[OpenApiParameter("as", str, enum=["json", "markdown"])],
-        responses={200: ConversationDetailSerializer},
+        responses={(200, "application/json"): ConversationDetailSerializer, (200, "text/markdown"): str},
     )
     def get(self, request: Request, conversation_id: UUID) -> HttpResponse:
         """The conversation as a file: JSON, or with `?as=markdown` to read."""

@@ -135,10 +135,11 @@ def _asking(conversation: Conversation) -> "QuerySet[Message, Any]":
 
 
 def record_planning(*, question: Message, planning: "Planning", spent: "Spent") -> None:
-    """How the question was planned, beside the question."""
+    """How the question was planned, beside the question; one that was deleted meanwhile needs it no more."""
     question.planning = planning.as_json()
     question.provider, question.model = planning.provider, planning.model
-    question.save(update_fields=["planning", "provider", "model"])
+    row = Message.objects.filter(pk=question.pk)
+    row.update(planning=question.planning, provider=question.provider, model=question.model)
     add_spent(message=question, spent=spent)
 
 

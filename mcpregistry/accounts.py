@@ -59,7 +59,9 @@ def sign_in(request: HttpRequest, uid: str, token: str) -> HttpResponse:
 
 class TokenForm(forms.Form):
     name = forms.CharField(max_length=80, required=False, help_text="What it is for, so that you know it again.")
-    scope = forms.ChoiceField(choices=TokenGrant.Scope.choices, required=False, label="May")
+    scope = forms.ChoiceField(
+        choices=TokenGrant.Scope.choices, required=False, label="May", initial=TokenGrant.Scope.ADMIN
+    )
     days = forms.TypedChoiceField(
         choices=[("", "never"), (30, "in 30 days"), (90, "in 90 days"), (365, "in a year")],
         coerce=int,
