@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from langchain_core.messages import HumanMessage
 from redis import Redis, RedisError
 
+from chains.files import FAILURES
 from chat.llm import ChatModel, ModelError, models_of
 from mcpregistry.health import live_workers
 from registry.credentials import CredentialsLost, decrypt
@@ -120,7 +121,7 @@ def storage() -> str:
         with default_storage.open(name) as file:
             came_back = file.read()
         default_storage.delete(name)
-    except Exception as error:
+    except FAILURES as error:
         raise Wrong(
             f"Files of results cannot be stored: {_line(error)} Check DATA_DIR, or S3_BUCKET and its keys."
         ) from error
