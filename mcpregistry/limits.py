@@ -8,13 +8,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 
-import django_rq
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
-from redis import RedisError
+from redis import Redis, RedisError
 
 from mcpregistry.api import error_body, wants_json
 
@@ -24,7 +24,6 @@ SHARED_ADDRESS = 5  # so many people may sit behind one address
 SIGN_IN_PATHS = ("/accounts/login", "/accounts/signup", "/accounts/password", "/admin/login", "/signin/")
 SEARCH_PATHS = ("/registry", "/registry/search", "/registry/tools/search", "/servers", "/templates/tools", "/results")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-QUEUE = "runs"
 
 
 class LimitsMiddleware:
@@ -51,6 +50,12 @@ def kind_of(request: HttpRequest) -> str:
     return "search" if path in SEARCH_PATHS and (request.GET.get("q") or path.endswith("/search")) else ""
 
 
+@cache
+def counters() -> Redis:
+    """One client for all threads: a connection of its own for each request would cost more than the counting."""
+    return Redis.from_url(settings.REDIS_URL)
+
+
 def seconds_to_wait(request: HttpRequest, kind: str) -> int:
     """0: go on. Counts the request for all who stand behind it, in one trip to Redis."""
     now = time.time()
@@ -58,7 +63,7 @@ def seconds_to_wait(request: HttpRequest, kind: str) -> int:
     limit = settings.RATE_LIMITS[kind]
     counted = {f"limit:{kind}:{who}:{window}": limit * factor for who, factor in asking(request, kind)}
     try:
-        pipeline = django_rq.get_connection(QUEUE).pipeline(transaction=False)
+        pipeline = counters().pipeline(transaction=False)
         for key in counted:
             pipeline.incr(key)
             pipeline.expire(key, WINDOW_S)

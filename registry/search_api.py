@@ -1,6 +1,5 @@
 """`GET /registry/search` and `GET /registry/tools/search`."""
 
-from dataclasses import asdict
 from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -52,7 +51,9 @@ class ServerHitSerializer(ServerSerializer):
     def to_representation(self, instance: ServerHit) -> dict[str, Any]:  # type: ignore[override]
         found = {
             "score": instance.score,
-            "matched_tools": list(map(asdict, instance.matched_tools)),
+            "matched_tools": [
+                {"name": one.name, "description": one.description, "score": one.score} for one in instance.matched_tools
+            ],
             "why": instance.why,
         }
         return super().to_representation(instance.server) | found

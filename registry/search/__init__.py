@@ -129,17 +129,17 @@ def _server_hits(query: Query, ranked: list[_Ranked], visible: ServerQuerySet, l
     known = {one.server_id: one for one in ranked if one.server_id in servers}
     exact = [pk for pk, server in servers.items() if server.is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
-    tools = Tool.objects.only("name", "description").in_bulk(
-        [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
-    )
+    shown = [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
+    rows = Tool.objects.filter(pk__in=shown).order_by().values_list("pk", "name", "description")
+    tools = {pk: (name, description) for pk, name, description in rows}
     words = [*dict.fromkeys(typed[:MAX_EXPLAINED]), *query.meant]
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 
-def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, Tool], words: list[str]) -> ServerHit:
+def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: list[str]) -> ServerHit:
     shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
     least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
-    matched = [MatchedTool(tool.name, tool.description, round(score, 4)) for tool, score in shown if score >= least]
+    matched = [MatchedTool(*told, round(score, 4)) for told, score in shown if score >= least]
     return ServerHit(server, round(one.score, 4), matched, reasons.why(server, matched, words, one.cosine))
 
 
