@@ -1,6 +1,7 @@
 """One session a server for a whole run, opened when it is needed, and again when it broke."""
 
 import sys
+import time
 from typing import Any
 
 import psutil
@@ -8,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from chains import sessions
-from chains.services import start_run
+from chains.services import cancel, start_run
 from registry.models import Server
 from tests.chains.conftest import connected, driven, plan, statuses, step, until
 from tests.conftest import WorkerByHand
@@ -56,6 +57,18 @@ def test_all_steps_on_a_server_share_one_session(
     assert set(statuses(run).values()) == {"succeeded"}
     assert opened == ["command", "text"]
     assert commands() == []
+
+
+def test_a_cancelled_call_takes_its_command_along_within_two_seconds(alice: User, command: Server) -> None:
+    run = start_run(user=alice, plan=plan(step("s1", "command.slow", seconds=30)))
+    with driven(run):
+        until(lambda: statuses(run)["s1"] == "running" and commands())
+        children = commands()
+        asked = time.monotonic()
+        cancel(run=run)
+        until(lambda: statuses(run) and run.is_finished and not any(child.is_running() for child in children))
+        assert time.monotonic() - asked < 2
+    assert statuses(run) == {"s1": "cancelled"}
 
 
 def test_a_session_that_broke_between_steps_is_opened_again(
