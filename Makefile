@@ -27,8 +27,17 @@ run: $(RUN_STAMP)
 
 test: lint pytest
 
+# Two halves side by side, each with databases of its own: most tests wait for something. With PYTEST_ARGS only those.
+FIRST_HALF := tests/registry tests/mcpregistry
 pytest: $(DEV_STAMP)
+ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+else
+	@mkdir -p test-results; status=0; \
+	$(BIN)/python -m pytest $(FIRST_HALF) -o cache_dir=.pytest_cache/first > test-results/first.log 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest tests $(FIRST_HALF:%=--ignore=%) || status=$$?; \
+	wait $$first || status=$$?; cat test-results/first.log; exit $$status
+endif
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
