@@ -33,10 +33,10 @@ pytest: $(DEV_STAMP)
 ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@mkdir -p test-results; status=0; \
-	$(BIN)/python -m pytest $(FIRST_HALF) -o cache_dir=.pytest_cache/first > test-results/first.log 2>&1 & first=$$!; \
+	@status=0; log=$$(mktemp); \
+	$(BIN)/python -m pytest $(FIRST_HALF) -o cache_dir=.pytest_cache/first > $$log 2>&1 & first=$$!; \
 	$(BIN)/python -m pytest tests $(FIRST_HALF:%=--ignore=%) || status=$$?; \
-	wait $$first || status=$$?; cat test-results/first.log; exit $$status
+	wait $$first || status=$$?; cat $$log; rm $$log; exit $$status
 endif
 
 lint: $(DEV_STAMP)
