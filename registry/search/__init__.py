@@ -127,7 +127,7 @@ def _server_hits(query: Query, ranked: list[_Ranked], visible: ServerQuerySet, l
         best = visible.among([one.server_id for one in ranked[:limit]], named)
     servers = {server.pk: server for server in best.order_by()}
     known = {one.server_id: one for one in ranked if one.server_id in servers}
-    exact = [pk for pk, server in servers.items() if server.is_called(query.text)]
+    exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
     shown = [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
     rows = Tool.objects.filter(pk__in=shown).order_by().values_list("pk", "name", "description")

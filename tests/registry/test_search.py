@@ -102,6 +102,14 @@ def test_a_server_called_exactly_so_comes_first(q: str, cast: dict[str, Server],
     assert found(q, alice)[0] == "drive"
 
 
+def test_of_servers_called_the_same_the_best_comes_first(alice: User) -> None:
+    for number in range(4):
+        make_server("weather", "says nothing", slug=f"weather-{number}")
+    make_server("weather", "weather today, weather tomorrow", {"weather": "the weather"}, slug="weather-best")
+    embed_missing()
+    assert found("weather", alice)[0] == "weather-best"
+
+
 def test_a_server_without_tools_is_found_by_its_own_text(cast: dict[str, Server], alice: User) -> None:
     hit = search_servers("forecasts", user=alice).hits[0]
     assert (hit.server.slug, hit.matched_tools) == ("skyline", [])
