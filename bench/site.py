@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from mcpregistry import embedded
+from mcpregistry import embedded, web
 from tests.stack import free_port, stack_data_dir
 from tests.toys import ROOT
 
@@ -87,11 +87,17 @@ class Site:
         said = self.manage("shell", "-v", "0", "-c", LOADING.format(path=str(CATALOGUE)))
         return Loading(**json.loads(said.strip().splitlines()[-1]))
 
-    def start_web(self) -> "subprocess.Popen[bytes]":
-        web = [sys.executable, "-m", "daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(self.port)]
-        return subprocess.Popen(
-            [*web, "mcpregistry.asgi:application"], cwd=ROOT, env=self.environment | {"DATABASE_POOL": "10"}
-        )
+    def start_web(self) -> list["subprocess.Popen[bytes]"]:
+        """As many as `make run` starts."""
+        listener = web.listen("127.0.0.1", self.port)
+        listener.listen(web.BACKLOG)
+        environment = self.environment | {"DATABASE_POOL": "10"}
+        started = [
+            subprocess.Popen(web.arguments(listener), cwd=ROOT, env=environment, pass_fds=[listener.fileno()])
+            for _ in range(int(os.environ.get("WEB_PROCESSES") or 2))
+        ]
+        listener.close()
+        return started
 
     def client(self) -> "Client":
         return Client(self.port, self.token)
@@ -148,8 +154,8 @@ def loaded_site() -> tuple[Site, Loading | None]:
     site = Site(data_dir)
     site.manage("migrate", "-v", "0")
     loading = None if int(site.manage("shell", "-v", "0", "-c", COUNT)) else site.load()
-    web = site.start_web()
-    stack.callback(web.wait)
-    stack.callback(web.terminate)
+    for process in site.start_web():
+        stack.callback(process.wait)
+        stack.callback(process.terminate)
     site.wait_until_hybrid()
     return site, loading

@@ -8,7 +8,7 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -73,8 +73,9 @@ class Program:
         return float(min(2 ** (self.failures - 1), LONGEST_BACK_OFF_S))
 
 
-def command(name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Program:
-    """A program of ours. It dies with us: what it works on is on disk, and who comes next takes it up."""
+def command(name: str, arguments: Sequence[str], environment: Mapping[str, str], keep: Collection[int] = ()) -> Program:
+    """A program of ours. It dies with us: what it works on is on disk, and who comes next takes it up. `keep`: open
+    files of ours that it shares."""
 
     def spawn() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -84,6 +85,7 @@ def command(name: str, arguments: Sequence[str], environment: Mapping[str, str])
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             process_group=0,
+            pass_fds=list(keep),
             preexec_fn=processes.bound_to_parent(signal.SIGKILL),
         )
 

@@ -82,15 +82,26 @@ class SearchAnswerSerializer(serializers.Serializer[Any]):
 class ServerSearchSerializer(SearchAnswerSerializer):
     results = ServerHitSerializer(many=True, source="hits")
 
+    def to_representation(self, instance: SearchResult) -> dict[str, Any]:
+        return {
+            "query": instance.query,
+            "mode": instance.mode,
+            "fallback_reason": instance.fallback_reason,
+            "took_ms": instance.took_ms,
+            "results": [HIT.to_representation(hit) for hit in instance.hits],
+        }
+
 
 class ToolSearchSerializer(SearchAnswerSerializer):
     results = ToolHitSerializer(many=True, source="hits")
 
 
+# One for all requests: they keep nothing of what they are given, and making one costs more than using it.
+ASKED, HIT, ANSWER = SearchQuerySerializer(), ServerHitSerializer(), ServerSearchSerializer()
+
+
 def _asked(request: Request) -> dict[str, Any]:
-    asked = SearchQuerySerializer(data=request.query_params)
-    asked.is_valid(raise_exception=True)
-    return dict(asked.validated_data)
+    return dict(ASKED.run_validation(request.query_params))
 
 
 class ServerSearchView(APIView):
@@ -104,7 +115,7 @@ class ServerSearchView(APIView):
         asked = _asked(request)
         q, limit = asked.pop("q"), asked.pop("limit")
         found: SearchResult = search_servers(q, user=request.user, filters=asked, limit=limit)
-        return Response(ServerSearchSerializer(found, context={"request": request}).data)
+        return Response(ANSWER.to_representation(found))
 
 
 class ToolSearchView(APIView):

@@ -36,14 +36,14 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
 
     def get_sources(self, server: Server) -> list[str]:
         """Every catalogue that lists it, and where it was first seen."""
-        listed = getattr(server, "listed_in", None)
+        listed = server.listed_in
         if listed is None:
-            listed = server.source_records.filter(removed_at=None).values_list("source", flat=True)
+            listed = list(server.source_records.filter(removed_at=None).values_list("source", flat=True))
         return sorted({server.source, *listed})
 
     def get_connected(self, server: Server) -> bool:
         """Has the caller authorised it?"""
-        return bool(getattr(server, "connected", False))
+        return server.connected
 
 
 COLUMNS = [name for name in ServerSerializer.Meta.fields if name not in ("sources", "connected")]

@@ -49,7 +49,8 @@ class Stack:
     def start(self) -> "subprocess.Popen[bytes]":
         inherited = {name: value for name, value in os.environ.items() if name not in SHARED_WITH_TESTS}
         caches = {"UV_CACHE_DIR": str(CACHES / "uv"), "NPM_CONFIG_CACHE": str(CACHES / "npm")}
-        own = caches | {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "WORKERS": "1", "IMPORT_ON_START": "0"}
+        own = caches | {"DATA_DIR": str(self.data_dir), "PORT": str(self.port), "IMPORT_ON_START": "0"}
+        own |= {"WORKERS": "1", "WEB_PROCESSES": "1"}
         return subprocess.Popen(
             [sys.executable, "manage.py", "up"],
             cwd=ROOT,

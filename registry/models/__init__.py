@@ -7,6 +7,7 @@ from registry.models.base import (
     Health,
     LightManager,
     Policy,
+    equals_any,
 )
 from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
@@ -43,4 +44,5 @@ __all__ = [
     "SourceRecord",
     "Tool",
     "ToolQuerySet",
+    "equals_any",
 ]

@@ -40,6 +40,17 @@ class Policy(models.TextChoices):
     NEVER = "never"
 
 
+def equals_any(column: str, array: models.Expression | models.Subquery) -> models.Func:
+    """`column__in` for an array that the statement itself is given or finds."""
+    return models.Func(
+        models.F(column),
+        array,
+        arg_joiner=" = ANY (",
+        template="(%(expressions)s))",
+        output_field=models.BooleanField(),
+    )
+
+
 class LightManager(models.Manager[Any]):
     """Rows without what only search reads: vectors would make every list ten times heavier."""
 

@@ -10,7 +10,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models import F, Q, Subquery
-from django.db.models.functions import Coalesce, Lower
+from django.db.models.functions import Coalesce, Lower, Now
 from django.utils import timezone
 from pgvector.django import VectorField
 
@@ -19,6 +19,7 @@ from registry.models.base import (
     Health,
     LightManager,
     Policy,
+    equals_any,
     first_probe_at,
 )
 from registry.models.catalogues import SourceRecord
@@ -58,20 +59,14 @@ class ServerQuerySet(models.QuerySet["Server"]):
                 return self.none()
             return self.filter(Q(slug=slug_or_id) | Q(former_slugs__contains=[slug_or_id]))
 
-    def called(self, name: str) -> "ServerQuerySet":
-        """Servers with exactly this name or slug, whatever the case."""
-        lower = name.strip().lower()
+    def called(self, lower: "str | models.Expression") -> "ServerQuerySet":
+        """Servers with exactly this name or slug, given in lower case."""
         return self.alias(lower_name=Lower("name")).filter(Q(lower_name=lower) | Q(slug=lower))
 
-    def among(self, ids: Sequence[uuid.UUID], others: models.QuerySet[Any]) -> "ServerQuerySet":
-        """Those of these ids and of the ids of another query, which is asked first and then looked up with them."""
-        given = models.Value(list(ids), output_field=ArrayField(models.UUIDField()))
-        both = models.Func(given, ArraySubquery(others), function="array_cat")
-        return self.filter(
-            models.Func(
-                F("pk"), both, arg_joiner=" = ANY (", template="(%(expressions)s))", output_field=models.BooleanField()
-            )
-        )
+    def among(self, ids: models.Expression, others: models.QuerySet[Any]) -> "ServerQuerySet":
+        """Those of an array of ids and of the ids of another query, which is asked first and then looked up with
+        them."""
+        return self.filter(equals_any("pk", models.Func(ids, ArraySubquery(others), function="array_cat")))
 
     def with_connection_of(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         """Annotate `connected`: has this user authorised anything of the server?"""
@@ -167,6 +162,9 @@ class Server(models.Model):
     content_hash = models.CharField(max_length=64, blank=True, help_text="sha256 of the text that is embedded")
     embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True, editable=False)
     search_text = models.TextField(blank=True, editable=False, help_text="words of name, description and tags, split")
+
+    connected: bool = False  # annotated by `with_connection_of`
+    listed_in: list[str] | None = None  # annotated by `with_sources`
 
     objects = LightManager.from_queryset(ServerQuerySet)()
 
@@ -319,7 +317,7 @@ class Tool(models.Model):
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     def valid(self) -> "ConnectionQuerySet":
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()))
 
     def granting(self) -> "ConnectionQuerySet":
         """Valid, and not there for its credentials alone."""

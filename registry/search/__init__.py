@@ -9,22 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import EmptyResultSet
 
 from registry.filters import filter_servers
-from registry.models import (
-    SEARCH_COLUMNS,
-    SearchDocument,
-    SearchDocumentQuerySet,
-    Server,
-    ServerQuerySet,
-    Tool,
-    ToolQuerySet,
-)
+from registry.models import SEARCH_COLUMNS, SearchDocument, Server, ServerQuerySet, Tool, ToolQuerySet
+from registry.prepared import Statement
 from registry.search import reasons
-from registry.search.candidates import Candidate, by_server, documents_of, find_candidates
+from registry.search.candidates import Candidate, by_server, find_candidates
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
+from registry.search.scope import Caller, Scope, read_tools, scope_of
 from registry.search.scoring import fuse
 from registry.search.suggestions import list_filter
 
@@ -51,18 +45,15 @@ class _Ranked:
     cosine: float | None
 
 
-def search_servers(
-    q: str, *, user: User | AnonymousUser, filters: Mapping[str, str] | None = None, limit: int = 20
-) -> SearchResult:
+def search_servers(q: str, *, user: Caller, filters: Mapping[str, str] | None = None, limit: int = 20) -> SearchResult:
     """The servers this user may see and the filters let through, the best first. Without words: the newest."""
     started = time.perf_counter()
     limit = max(1, min(limit, MAX_HITS))
-    visible = filter_servers(Server.objects.visible_to(user), filters or {}, user)
     if not words_of(q):
-        return _newest(q, visible, user, limit, started)
-    query = parse(q)
-    found = find_candidates(_documents(visible, user, filters), query, wanted=limit)
-    hits = _server_hits(query, _rank(found), visible.with_connection_of(user).with_sources(), limit)
+        return _newest(q, filter_servers(Server.objects.visible_to(user), filters or {}, user), user, limit, started)
+    query, scope = parse(q), scope_of(user, filters)
+    found = find_candidates(scope.documents, query, wanted=limit, user_id=user.pk)
+    hits = _server_hits(query, _rank(found), scope, user, limit)
     mode, reason = _mode(query, found)
     return SearchResult(q, mode, reason, _ms_since(started), hits)
 
@@ -76,8 +67,7 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
         hits = [ToolHit(tool, 0.0) for tool in by_name]
         return ToolSearchResult(q, "lexical", reasons.BY_NAME, _ms_since(started), hits)
     query = parse(q)
-    among = SearchDocument.objects.filter(tool__in=tools.order_by().values("pk"))
-    found = find_candidates(among, query, wanted=limit)
+    found = find_candidates(_documents_of(tools), query, wanted=limit)
     scores = dict(zip((one.tool_id for one in found), _fused(found), strict=True))
     best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
     loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)
@@ -86,12 +76,11 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
     return ToolSearchResult(q, mode, reason, _ms_since(started), hits)
 
 
-def _documents(
-    visible: ServerQuerySet, user: User | AnonymousUser, filters: Mapping[str, str] | None
-) -> SearchDocumentQuerySet:
-    """Of what a user sees; without filters each document says itself who may."""
-    narrowed = any((filters or {}).values())
-    return documents_of(visible) if narrowed else SearchDocument.objects.visible_to(user)
+def _documents_of(tools: ToolQuerySet) -> Statement | None:
+    try:
+        return Statement.condition_of(SearchDocument.objects.filter(tool__in=tools.order_by().values("pk")))
+    except EmptyResultSet:
+        return None
 
 
 def _heavy(*prefixes: str) -> list[str]:
@@ -117,21 +106,18 @@ def _rank(found: list[Candidate]) -> list[_Ranked]:
     return sorted(ranked, key=lambda one: -one.score)
 
 
-def _server_hits(query: Query, ranked: list[_Ranked], visible: ServerQuerySet, limit: int) -> list[ServerHit]:
+def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller, limit: int) -> list[ServerHit]:
     """The best, and before them any server that is called exactly what was typed. One query for the servers, one for
     their tools."""
     typed = words_of(query.text)
-    best = visible.filter(pk__in=[one.server_id for one in ranked[:limit]])
-    if len(typed) <= MAX_NAME:
-        named = Server.objects.called(query.text).order_by().values("pk")[:limit]
-        best = visible.among([one.server_id for one in ranked[:limit]], named)
-    servers = {server.pk: server for server in best.order_by()}
+    named = query.text if len(typed) <= MAX_NAME else ""
+    servers = {
+        server.pk: server for server in scope.read_servers((one.server_id for one in ranked[:limit]), named, user)
+    }
     known = {one.server_id: one for one in ranked if one.server_id in servers}
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
-    shown = [pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS]]
-    rows = Tool.objects.filter(pk__in=shown).order_by().values_list("pk", "name", "description")
-    tools = {pk: (name, description) for pk, name, description in rows}
+    tools = read_tools(pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS])
     words = [*dict.fromkeys(typed[:MAX_EXPLAINED]), *query.meant]
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
@@ -143,7 +129,7 @@ def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str
     return ServerHit(server, round(one.score, 4), matched, reasons.why(server, matched, words, one.cosine))
 
 
-def _newest(q: str, visible: ServerQuerySet, user: User | AnonymousUser, limit: int, started: float) -> SearchResult:
+def _newest(q: str, visible: ServerQuerySet, user: Caller, limit: int, started: float) -> SearchResult:
     newest = visible.with_connection_of(user).with_sources().order_by("-created_at", "-id")[:limit]
     hits = [ServerHit(server, 0.0, [], reasons.NEWEST) for server in newest]
     return SearchResult(q, "lexical", reasons.NEWEST, _ms_since(started), hits)

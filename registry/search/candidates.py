@@ -1,17 +1,16 @@
 """The documents worth scoring: those that share words with the query and those near it in meaning, with both scores.
 
-One statement, written by hand around the part that differs from search to search: what may be found, a queryset of
-documents compiled into it. `asked` holds the query's vector and weights once.
+One statement, written by hand around the part that differs from search to search: what may be found, a condition
+compiled from a queryset of documents. `asked` holds the query's vector and weights once.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet
 from django.db import connection
 
-from registry.models import SearchDocument, SearchDocumentQuerySet
+from registry.prepared import Statement
 from registry.search.query import Query
 
 CANDIDATES = 60  # of each kind; more find hardly anything better and cost more
@@ -42,13 +41,12 @@ class Candidate:
     cosine: float | None
 
 
-def find_candidates(documents: SearchDocumentQuerySet, query: Query, *, wanted: int = 0) -> list[Candidate]:
-    """At most twice CANDIDATES of these documents, or twice as many as are wanted, if that is more."""
-    try:
-        ids, allowed = documents.order_by().values("pk").query.sql_with_params()
-    except EmptyResultSet:  # a filter that nothing can fit
-        return []
-    parts = _parts(f"id IN ({ids})", allowed, query, max(wanted, CANDIDATES))
+def find_candidates(
+    documents: Statement | None, query: Query, *, wanted: int = 0, user_id: int | None = None
+) -> list[Candidate]:
+    """At most twice CANDIDATES of the documents that fit a condition, or twice as many as are wanted, if that is more.
+    `user_id` is what its parameter `user` stands for."""
+    parts = _parts(documents, query, max(wanted, CANDIDATES), user_id) if documents else []
     if not parts:
         return []
     statement = ASKED + " UNION ALL ".join(f"({sql})" for sql, _ in parts)
@@ -64,7 +62,8 @@ def _candidate(tool_id: int | None, server_id: Any, words: float | None, distanc
     return Candidate(tool_id, server_id, -(words or 0.0), None if distance is None else 1 - distance)
 
 
-def _parts(among: str, allowed: Sequence[Any], query: Query, limit: int) -> list[tuple[str, list[Any]]]:
+def _parts(documents: Statement, query: Query, limit: int, user_id: int | None) -> list[tuple[str, list[Any]]]:
+    among, allowed = f"({documents.sql})", documents.filled(user=user_id)
     parts = []
     if query.terms:
         statement = SHARING_COMMON if query.is_common else SHARING
@@ -72,11 +71,6 @@ def _parts(among: str, allowed: Sequence[Any], query: Query, limit: int) -> list
     if query.vector is not None:
         parts.append((NEAR.format(among=among), [*allowed, limit]))
     return parts
-
-
-def documents_of(servers: Any) -> SearchDocumentQuerySet:
-    """What the servers of a queryset and their tools are found by."""
-    return SearchDocument.objects.filter(server__in=servers.order_by().values("pk"))
 
 
 def by_server(found: Sequence[Candidate]) -> dict[Any, list[int]]:

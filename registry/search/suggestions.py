@@ -8,11 +8,11 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import BooleanField, F, Func, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Lower
 
 from registry.embeddings import split_words, storable
-from registry.models import SearchDocument, Server, ServerQuerySet
+from registry.models import SearchDocument, Server, ServerQuerySet, equals_any
 from registry.search.spelling import readings
 
 MAX_WORDS = 8
@@ -27,14 +27,8 @@ def list_filter(servers: ServerQuerySet, q: str) -> ServerQuerySet:
     if not words:
         return servers.none() if text else servers
     first, *others = [*_begin_with(text), *_hold([word for word in words if len(word) > 1])]
-    return servers.filter(_among(first.union(*others)))
-
-
-def _among(ids: QuerySet[Any]) -> Func:
-    """`pk__in`, but found first and then looked up: left to itself, Postgres may join the whole list row by row."""
-    return Func(
-        F("pk"), ArraySubquery(ids), arg_joiner=" = ANY (", template="(%(expressions)s))", output_field=BooleanField()
-    )
+    # Found first and then looked up: left to itself, Postgres may join the whole list row by row.
+    return servers.filter(equals_any("pk", ArraySubquery(first.union(*others))))
 
 
 def _begin_with(text: str) -> Iterator[QuerySet[Any]]:

@@ -3,8 +3,6 @@
 import importlib
 import os
 import secrets
-import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,16 +16,16 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from mcpregistry import demo, embedded
+from mcpregistry import demo, embedded, web
 from mcpregistry.accounts import sign_in_path
-from mcpregistry.supervisor import Program, Supervisor, command, forked
+from mcpregistry.supervisor import Program, Supervisor, forked
 from mcpregistry.workers import JOBS_OF_QUEUE
 from registry.sources import schedule_by_default
 
 FIRST_CATALOGUE = "official"
 READY_TIMEOUT_S = 120
 HEALTH_EVERY_S = 0.25
-WEB_DATABASE_POOL = 20  # connections of the web process
+HEALTH_TIMEOUT_S = 5
 WORKER_TTL_S = 60  # a worker that says nothing for so long counts as dead
 FORKING = "mcpregistry.workers.ForkingWorker"
 KEEPING = "mcpregistry.workers.KeepingWorker"
@@ -40,13 +38,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started_at = time.monotonic()
-        host, port, workers = os.environ.get("HOST") or "127.0.0.1", port_number(), worker_count()
-        check_port_is_free(host, port)
+        host, port = os.environ.get("HOST") or "127.0.0.1", port_number()
+        workers, web_processes = count_of("WORKERS"), count_of("WEB_PROCESSES")
+        listener = web.listen(host, port)
         supervisor = Supervisor()
         try:
             start_services(supervisor)
             secret = prepare()
-            start_web(supervisor, host, port)
+            for program in web.programs(listener, web_processes):
+                supervisor.add(program)
             start_workers(supervisor, workers)
             if wait_until_ready(supervisor, address(host, port)):
                 self.stdout.write(welcome(address(host, port), secret, time.monotonic() - started_at))
@@ -64,18 +64,12 @@ def port_number() -> int:
     return int(text)
 
 
-def worker_count() -> int:
-    text = os.environ.get("WORKERS") or "2"
+def count_of(name: str) -> int:
+    """Of processes, as the environment says; else two."""
+    text = os.environ.get(name) or "2"
     if not text.isdigit() or not int(text):
-        raise CommandError(f"WORKERS must be a number from 1 on, not {text!r}.")
+        raise CommandError(f"{name} must be a number from 1 on, not {text!r}.")
     return int(text)
-
-
-def check_port_is_free(host: str, port: int) -> None:
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        raise CommandError(f"Cannot listen on {host} port {port}: {error.strerror}. Set PORT to a free one.") from error
 
 
 def address(host: str, port: int) -> str:
@@ -125,20 +119,6 @@ def make_first_superuser() -> str:
     return password
 
 
-def start_web(supervisor: Supervisor, host: str, port: int) -> None:
-    """A program of its own, because its settings differ from ours: it keeps database connections in a pool."""
-    web = [sys.executable, "-m", "daphne", "-v", "0", "-b", host, "-p", str(port), "mcpregistry.asgi:application"]
-    own = {
-        "DATABASE_URL": settings.DATABASE_URL,
-        "REDIS_URL": settings.REDIS_URL,
-        "DATA_DIR": str(settings.DATA_DIR),
-        "DATABASE_POOL": str(WEB_DATABASE_POOL),
-        "PYTHONUNBUFFERED": "1",
-        "TQDM_DISABLE": "1",
-    }
-    supervisor.add(command("web", web, os.environ | own))
-
-
 def start_workers(supervisor: Supervisor, count: int) -> None:
     """Forks of ours, once their jobs are imported."""
     os.environ["TQDM_DISABLE"] = "1"
@@ -184,7 +164,7 @@ def ask_health(base: str) -> tuple[int, str]:
     """Status and answer of /healthz; status 0 and the reason while nobody listens."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(f"{base}/healthz", timeout=15) as response:
+        with opener.open(f"{base}/healthz", timeout=HEALTH_TIMEOUT_S) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")

@@ -1,0 +1,65 @@
+"""Querysets compiled once a process, for what is asked so often that writing their SQL costs more than their answer.
+
+A `Parameter` stands in a queryset for a value that comes with each call:
+
+    named = Prepared(Server.objects.filter(slug=Parameter("slug", SlugField())).values_list("pk"))
+    named.rows(slug="time")
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connection
+from django.db.models import Expression, Field, QuerySet
+from django.db.models.sql.compiler import SQLCompiler
+
+
+class Parameter(Expression):
+    def __init__(self, name: str, output_field: "Field[Any, Any]") -> None:
+        super().__init__(output_field=output_field)
+        self.name = name
+
+    def as_sql(self, compiler: SQLCompiler, connection: Any) -> Any:
+        return "%s", [self]
+
+
+class Statement(NamedTuple):
+    """SQL and what goes into it: values, and parameters in the place of values to come."""
+
+    sql: str
+    parameters: Sequence[Any]
+
+    @classmethod
+    def of(cls, queryset: QuerySet[Any]) -> "Statement":
+        """Raises EmptyResultSet where nothing can be found."""
+        return cls(*queryset.query.sql_with_params())
+
+    @classmethod
+    def condition_of(cls, queryset: QuerySet[Any]) -> "Statement":
+        """What stands behind its WHERE, for a statement of one's own over the same one table. Raises as `of`."""
+        query, table = queryset.query, queryset.model._meta.db_table
+        compiler = query.get_compiler(connection=connection)
+        compiler.pre_sql_setup()
+        asked = [alias for alias, uses in query.alias_refcount.items() if uses]
+        if asked != [table]:
+            raise ValueError(f"Not {table} alone is asked: {asked}")
+        return cls(*compiler.compile(query.where)) if query.where else cls("true", [])
+
+    def filled(self, **values: Any) -> list[Any]:
+        return [values[one.name] if isinstance(one, Parameter) else one for one in self.parameters]
+
+
+class Prepared:
+    """A queryset of plain columns (`values_list`): rows come as the database's driver reads them."""
+
+    def __init__(self, queryset: QuerySet[Any]) -> None:
+        self.statement = Statement.of(queryset)
+        if any(isinstance(one, datetime) for one in self.statement.parameters):
+            raise ValueError("A time is compiled in, and would stay the same for ever: use Now().")
+
+    def rows(self, **values: Any) -> list[tuple[Any, ...]]:
+        with connection.cursor() as cursor:
+            cursor.execute(self.statement.sql, self.statement.filled(**values))
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
