@@ -10,7 +10,7 @@ from django.db.models.fields import FloatField
 from pgvector.django import CosineDistance
 
 from chains.models import Result
-from registry.embeddings import embed, embed_query, storable
+from registry.embeddings import embed, embed_query, is_off, storable
 from registry.search.scoring import fuse
 
 CANDIDATES = 50  # of each kind
@@ -61,6 +61,8 @@ def text_of(result: Result) -> str:
 def embed_results() -> int:
     """A vector for every result that has none; how many were computed. May stop anywhere and be called again."""
     done = 0
+    if is_off():
+        return done
     while batch := list(Result.objects.filter(embedding=None).only("pk", "title", "summary").order_by("pk")[:BATCH]):
         for result, vector in zip(batch, embed([text_of(result) for result in batch]), strict=True):
             result.embedding = vector

@@ -54,8 +54,7 @@ def _found(question: Message, conversation: Conversation, budget: int) -> list[R
     own = Result.objects.filter(owner_id=conversation.owner_id).exclude(run_id__in=recent)
     if not own.exists():
         return []
-    if not embeddings.is_loaded():
-        embeddings.embed([question.content])
+    embeddings.ensure_loaded()
     hits = search_results(question.content, results=own, limit=FOUND_RESULTS)
     for hit in hits:
         hit.result.summary = shortened(hit.result.summary, budget // FOUND_RESULTS)

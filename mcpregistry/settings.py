@@ -131,6 +131,7 @@ DATABASES = {"default": database_from_url(DATABASE_URL)}
 # A search takes the best of a vector index, walks on where filters leave too few, and needs no parallel plan.
 SEARCH_SETTINGS = "-c hnsw.ef_search=60 -c hnsw.iterative_scan=relaxed_order -c max_parallel_workers_per_gather=0"
 DATABASES["default"]["OPTIONS"].setdefault("options", SEARCH_SETTINGS)
+DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", env_int("DATABASE_PREPARE_AFTER", 3) or None)
 if DATABASE_POOL := env_int("DATABASE_POOL", 0):  # for the web process only: a forking worker must not inherit a pool
     DATABASES["default"]["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": DATABASE_POOL, "timeout": 10}}
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True  # after a restart of the database no request meets a dead one
@@ -275,7 +276,7 @@ CHAT_MAX_COST_USD = float(env("CHAT_MAX_COST_USD") or 1)
 CHAT_REPLANS = env_int("CHAT_REPLANS", 2)  # how often a run may be planned again after what it saw
 CHAT_DECOMPOSE = env_bool("CHAT_DECOMPOSE", True)  # may a model split a long message before tools are searched
 CHAT_KEEP_DAYS = env_int("CHAT_KEEP_DAYS", 90)  # then messages are summarised and removed; 0: never
-EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder; default: the packaged MiniLM
+EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder, or off; default: the packaged MiniLM
 
 # Catalogues
 OFFICIAL_REGISTRY_URL = env("OFFICIAL_REGISTRY_URL") or "https://registry.modelcontextprotocol.io"

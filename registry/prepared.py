@@ -1,4 +1,5 @@
-"""Querysets compiled once a process, for what is asked so often that writing their SQL costs more than their answer.
+"""Querysets compiled once a process, and statements that Postgres keeps planned: for what is asked so often that
+writing and planning it costs more than its answer.
 
 A `Parameter` stands in a queryset for a value that comes with each call:
 
@@ -6,13 +7,14 @@ A `Parameter` stands in a queryset for a value that comes with each call:
     named.rows(slug="time")
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Expression, Field, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
+from psycopg import Cursor
 
 
 class Parameter(Expression):
@@ -59,7 +61,16 @@ class Prepared:
             raise ValueError("A time is compiled in, and would stay the same for ever: use Now().")
 
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
-        with connection.cursor() as cursor:
-            cursor.execute(self.statement.sql, self.statement.filled(**values))
-            found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+        return ask(self.statement.sql, self.statement.filled(**values))
+
+
+def ask(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """The rows of a statement. Its parameters travel apart from it, so that Postgres plans it once for each connection
+    (`prepare_threshold` in settings; Django's own cursors write values into the statement). A LIMIT that decides which
+    index is walked stands in the SQL itself."""
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    assert connection.connection is not None
+    with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
+        cursor.execute(sql.encode(), parameters)
+        return cursor.fetchall()

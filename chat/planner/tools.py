@@ -49,8 +49,7 @@ def with_deeds(part: str) -> str:
 
 def search_each(queries: Sequence[str], allowed: ToolQuerySet, *, limit: int) -> list[Tool]:
     """The hits of each query, taken in turns, so that every part brings its own."""
-    if not embeddings.is_loaded():
-        embeddings.embed(queries)
+    embeddings.ensure_loaded()
     answers = [search_tools(query, tools=allowed, limit=limit).hits for query in queries]
     hits = chain.from_iterable(zip_longest(*answers))
     return list({hit.tool.pk: hit.tool for hit in hits if hit is not None}.values())

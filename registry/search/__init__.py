@@ -11,6 +11,7 @@ from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 
+from registry.embeddings import is_off
 from registry.filters import filter_servers
 from registry.models import SEARCH_COLUMNS, SearchDocument, Server, ServerQuerySet, Tool, ToolQuerySet
 from registry.prepared import Statement
@@ -32,6 +33,7 @@ MAX_EXPLAINED = 40  # words whose place in a hit is told
 BREADTH_BONUS = 0.1  # of the second-best text of a server, added to its best
 
 MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
+MODEL_OFF = "The embedding model is switched off here: only words are compared."
 NO_EMBEDDINGS = "Nothing found has an embedding yet: only words are compared."
 
 
@@ -118,11 +120,11 @@ def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
     tools = read_tools(pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS])
-    words = [*dict.fromkeys(typed[:MAX_EXPLAINED]), *query.meant]
+    words = reasons.Words([*typed[:MAX_EXPLAINED], *query.meant])
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 
-def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: list[str]) -> ServerHit:
+def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: reasons.Words) -> ServerHit:
     shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
     least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
     matched = [MatchedTool(*told, round(score, 4)) for told, score in shown if score >= least]
@@ -137,7 +139,7 @@ def _newest(q: str, visible: ServerQuerySet, user: Caller, limit: int, started: 
 
 def _mode(query: Query, found: Sequence[Candidate]) -> tuple[Mode, str | None]:
     if query.vector is None:
-        return "lexical", MODEL_LOADING
+        return "lexical", MODEL_OFF if is_off() else MODEL_LOADING
     if found and all(one.cosine is None for one in found):
         return "lexical", NO_EMBEDDINGS
     return "hybrid", None

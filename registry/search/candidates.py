@@ -1,36 +1,32 @@
 """The documents worth scoring: those that share words with the query and those near it in meaning, with both scores.
 
-One statement, written by hand around the part that differs from search to search: what may be found, a condition
-compiled from a queryset of documents. `asked` holds the query's vector and weights once.
+Two statements, written by hand around the part that differs from search to search: what may be found, a condition
+compiled from a queryset of documents. Words are asked for while the query's vector is still computed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connection
-
-from registry.prepared import Statement
+from registry.prepared import Statement, ask
 from registry.search.query import Query
 
 CANDIDATES = 60  # of each kind; more find hardly anything better and cost more
 COMMON_ROWS = 2_000  # any of them are scored where all words are common: they say little there
 
-ASKED = "WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights) "
-WORDS_SCORE = "bm25 <#> (SELECT weights FROM asked) AS words_score"
-DISTANCE = "embedding <=> (SELECT vector FROM asked) AS distance"
-# The distance of the best only: thousands may share a word.
-SHARING = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
-    SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
-    WHERE {{among}} AND words @@ %s::tsquery ORDER BY words_score LIMIT %s
-) AS sharing"""
-SHARING_COMMON = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
-    SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
-    WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
-    ORDER BY words_score LIMIT %s
-) AS sharing"""
-NEAR = f"""SELECT id, tool_id, server_id, {WORDS_SCORE}, {DISTANCE} FROM search_documents
-WHERE {{among}} AND embedding IS NOT NULL ORDER BY distance LIMIT %s"""
+SHARING = """SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
+WHERE {among} AND words @@ %s::tsquery ORDER BY words_score LIMIT {limit}"""
+SHARING_COMMON = f"""SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
+WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
+ORDER BY words_score LIMIT {{limit}}"""
+# The distance of the best by words, and the nearest with what their words score; `asked` holds both sides once.
+NEAR = """WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights)
+SELECT id, NULL, NULL, NULL, embedding <=> (SELECT vector FROM asked) FROM search_documents WHERE id = ANY(%s::bigint[])
+UNION ALL (
+    SELECT id, tool_id, server_id, bm25 <#> (SELECT weights FROM asked),
+        embedding <=> (SELECT vector FROM asked) AS distance
+    FROM search_documents WHERE {among} AND embedding IS NOT NULL ORDER BY distance LIMIT {limit}
+)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +42,36 @@ def find_candidates(
 ) -> list[Candidate]:
     """At most twice CANDIDATES of the documents that fit a condition, or twice as many as are wanted, if that is more.
     `user_id` is what its parameter `user` stands for."""
-    parts = _parts(documents, query, max(wanted, CANDIDATES), user_id) if documents else []
-    if not parts:
+    if documents is None:
         return []
-    statement = ASKED + " UNION ALL ".join(f"({sql})" for sql, _ in parts)
-    parameters = [query.vector_text, query.weights, *(value for _, values in parts for value in values)]
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        once = {row[0]: row[1:] for row in cursor.fetchall()}  # some are found both ways
-    return [_candidate(*row) for row in once.values()]
+    among = Statement(f"({documents.sql})", documents.filled(user=user_id))
+    limit = max(wanted, CANDIDATES)
+    sharing = {row[0]: row[1:] for row in _sharing(among, query, limit)}
+    vector = query.vector_text
+    if vector is None:
+        return [_candidate(row, None) for row in sharing.values()]
+    return _with_near(among, sharing, [vector, query.weights], limit)
 
 
-def _candidate(tool_id: int | None, server_id: Any, words: float | None, distance: float | None) -> Candidate:
-    """`words` is the inner product negated, as an index sorts upwards."""
+def _sharing(among: Statement, query: Query, limit: int) -> Sequence[tuple[Any, ...]]:
+    if not query.terms:
+        return []
+    statement = SHARING_COMMON if query.is_common else SHARING
+    return ask(statement.format(among=among.sql, limit=limit), [query.weights, *among.parameters, query.tsquery])
+
+
+def _with_near(among: Statement, sharing: dict[int, tuple[Any, ...]], asked: list[Any], limit: int) -> list[Candidate]:
+    """`sharing` is by id; some are found both ways."""
+    found = ask(NEAR.format(among=among.sql, limit=limit), [*asked, list(sharing), *among.parameters])
+    distances = {row[0]: row[4] for row in found}
+    rows = {row[0]: row[1:4] for row in found if row[0] not in sharing}
+    return [_candidate(columns, distances.get(pk)) for pk, columns in (sharing | rows).items()]
+
+
+def _candidate(columns: Sequence[Any], distance: float | None) -> Candidate:
+    """The last of the columns is the inner product of words negated, as an index sorts upwards."""
+    tool_id, server_id, words = columns
     return Candidate(tool_id, server_id, -(words or 0.0), None if distance is None else 1 - distance)
-
-
-def _parts(documents: Statement, query: Query, limit: int, user_id: int | None) -> list[tuple[str, list[Any]]]:
-    among, allowed = f"({documents.sql})", documents.filled(user=user_id)
-    parts = []
-    if query.terms:
-        statement = SHARING_COMMON if query.is_common else SHARING
-        parts.append((statement.format(among=among), [*allowed, query.tsquery, limit]))
-    if query.vector is not None:
-        parts.append((NEAR.format(among=among), [*allowed, limit]))
-    return parts
 
 
 def by_server(found: Sequence[Candidate]) -> dict[Any, list[int]]:

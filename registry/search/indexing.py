@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import QuerySet
 
-from registry.embeddings import content_hash, embed, server_text_of
+from registry.embeddings import content_hash, embed, is_off, server_text_of
 from registry.models import Server, Tool
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ def embed_missing() -> Embedded:
     """A vector for every tool and server that has none, batch by batch: it may stop anywhere and be called again."""
     done = Embedded()
     _describe_servers()
+    if is_off():
+        return done
     for rows in (Tool.objects.without_embedding(), Server.objects.filter(embedding=None)):
         while batch := list(rows.defer(None).only("pk", "search_text", "content_hash").order_by("pk")[:BATCH_SIZE]):
             _embed_batch(batch, done)

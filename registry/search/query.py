@@ -1,13 +1,13 @@
 """What a user typed, as stemmed terms with the rarity of each."""
 
 import math
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 
-from django.db import connection
-
-from registry.embeddings import embed_query, split_words, storable
+from registry.embeddings import begin_query, split_words, storable
 from registry.models import TERM_SPACE
+from registry.prepared import ask
 from registry.search.spelling import MAX_WORDS, READINGS
 
 MAX_QUERY_CHARACTERS = 2_000
@@ -52,8 +52,13 @@ class Query:
     text: str
     terms: tuple[Term, ...]
     documents: int
-    vector: list[float] | None
+    embedding: "Future[list[float] | None]"
     meant: tuple[str, ...] = ()  # stems of what mistyped words may be
+
+    @property
+    def vector(self) -> list[float] | None:
+        """None where the model is not loaded. Waits for what `parse` began."""
+        return self.embedding.result()
 
     @cached_property
     def selective(self) -> tuple[Term, ...]:
@@ -103,22 +108,20 @@ def words_of(text: str) -> list[str]:
 
 
 def parse(text: str) -> Query:
-    """One small query for the terms, their rarity and what they may mean; the vector is None where the model is not
-    loaded."""
+    """One small query for the terms, their rarity and what they may mean; its vector is begun beside it."""
     text = storable(text).strip()[:MAX_QUERY_CHARACTERS]
+    embedding = begin_query(text)
     parameters: dict[str, str | int | bool | list[str]] = {
         "text": f"{text} {split_words(text)}",
         "words": words_of(text)[:MAX_WORDS],
         "ended": bool(text) and not text[-1].isalnum(),
         "completions": MAX_COMPLETIONS,
     }
-    with connection.cursor() as cursor:
-        cursor.execute(TERMS_SQL, parameters)
-        rows = [(typed, Term(*columns)) for typed, *columns in cursor.fetchall()]
+    rows = [(typed, Term(*columns)) for typed, *columns in ask(TERMS_SQL, parameters)]
     return Query(
         text=text,
         terms=tuple({term.lexeme: term for _, term in rows if term.lexeme}.values()),
         documents=next((term.documents for _, term in rows if not term.lexeme), 0),
         meant=tuple(term.lexeme for typed, term in rows if typed),
-        vector=embed_query(text),
+        embedding=embedding,
     )

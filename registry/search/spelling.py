@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+SHORTEST, LONGEST = 4, 20  # letters of a word that may be mistyped
 MAX_WORDS = 8  # looked up at once; who types more has other words to be found by
 RARE = 3  # documents that hold a word: it may be a slip of their authors
 FAR_MORE = 20  # times
@@ -16,7 +17,7 @@ CLOSEST = 3  # readings of a word, the commonest first
 READINGS = f"""
 typed AS (
     SELECT word AS typed, coalesce((ts_lexize('english_stem', word))[1], word) AS stem
-    FROM unnest(%(words)s::text[]) AS word WHERE word ~ '^[a-z]{{4,20}}$'
+    FROM unnest(%(words)s::text[]) AS word WHERE word ~ '^[a-z]{{{SHORTEST},{LONGEST}}}$'
 ), counted AS (
     SELECT typed, stem, (SELECT documents FROM search_terms WHERE word = stem) AS documents FROM typed
 ), rare AS (
@@ -48,7 +49,9 @@ class Reading:
 
 
 def readings(words: Sequence[str]) -> list[Reading]:
-    """Of the typed words (lower case) that hardly anybody wrote. One query."""
+    """Of the typed words (lower case) that hardly anybody wrote. One query, if any is long enough to slip in."""
+    if not any(SHORTEST <= len(word) <= LONGEST for word in words[:MAX_WORDS]):
+        return []
     with connection.cursor() as cursor:
         cursor.execute(f"WITH {READINGS} SELECT * FROM readings", {"words": list(words[:MAX_WORDS])})
         return [Reading(*row) for row in cursor.fetchall()]

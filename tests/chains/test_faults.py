@@ -21,7 +21,7 @@ FINISHED = ("succeeded", "failed", "cancelled")
 @pytest.fixture(scope="module")
 def site() -> Iterator[Stack]:
     """The product of this module's own: its services are killed again and again."""
-    with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off") as running:
+    with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off", EMBEDDING_MODEL="off") as running:
         yield running
 
 

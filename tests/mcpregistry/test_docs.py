@@ -4,7 +4,7 @@ import re
 
 from tests.toys import ROOT
 
-CONTRACT = "HOST PORT WORKERS IMPORT_ON_START"
+CONTRACT = "HOST PORT WORKERS WEB_PROCESSES IMPORT_ON_START"
 
 
 def test_every_setting_is_described_in_operating() -> None:

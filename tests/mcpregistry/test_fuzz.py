@@ -24,7 +24,7 @@ NOT_CHECKED = "positive_data_acceptance,negative_data_rejection"
 @pytest.fixture
 def stack() -> Iterator[Stack]:
     """Of its own: nobody else wants to meet what is made up here."""
-    with running_stack(LLM_PROVIDER="offline", STDIO_SERVERS="off") as running:
+    with running_stack(LLM_PROVIDER="offline", STDIO_SERVERS="off", EMBEDDING_MODEL="off") as running:
         yield running
 
 

@@ -32,7 +32,7 @@ def start(data_dir: Path) -> Iterator[Callable[..., Stack]]:
     started: list[Stack] = []
 
     def start_one(**environment: str) -> Stack:
-        started.append(Stack(data_dir, STDIO_SERVERS="off", **environment))
+        started.append(Stack(data_dir, STDIO_SERVERS="off", EMBEDDING_MODEL="off", **environment))
         started[-1].wait_for("Ctrl-C")
         return started[-1]
 
@@ -118,8 +118,10 @@ def test_after_kill_minus_nine_nothing_is_left_and_what_hangs_is_ended_by_force(
     first.process.wait()
     assert_all_gone(everyone)
 
-    second = start()
+    second = start(WEB_PROCESSES="2")
     assert second.healthz()[0] == 200
+    one_named(second, "daphne").kill()
+    assert [second.healthz()[0] for _ in range(20)] == [200] * 20  # the other web process takes all that comes
     everyone = family(second)
     one_named(second, "runs-1").suspend()
     assert second.stop(signal.SIGTERM) == 0
@@ -170,7 +172,9 @@ def test_port_in_use_is_one_clear_sentence_and_nothing_starts(data_dir: Path) ->
     assert not (data_dir / "postgres").exists()
 
 
-@pytest.mark.parametrize(("name", "value"), [("PORT", "http"), ("PORT", "70000"), ("WORKERS", "0")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("PORT", "http"), ("PORT", "70000"), ("WORKERS", "0"), ("WEB_PROCESSES", "x")]
+)
 def test_bad_setting_is_named(data_dir: Path, name: str, value: str) -> None:
     running = Stack(data_dir, **{name: value})
     assert running.process.wait(60) == 1

@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser
 
 from registry import embeddings
 from registry.embeddings import content_hash, embed, embed_query, server_text_of, split_words, text_of
 from registry.jobs import embed_tools
 from registry.models import Server, Tool
+from registry.search import search_servers
+from registry.search.indexing import embed_missing
 
 
 def a_server(slug: str = "toys", **columns: Any) -> Server:
@@ -101,6 +104,22 @@ def test_a_model_that_cannot_be_loaded_is_logged_and_leaves_search_lexical(
     embeddings.load_in_background().join(timeout=60)
     assert "search is lexical only" in caplog.text
     assert embed_query("hello") is None
+
+
+@pytest.mark.django_db
+def test_a_model_that_is_switched_off_is_not_loaded_and_search_says_so(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMBEDDING_MODEL = "off"
+    monkeypatch.setattr(embeddings, "_model", embeddings._Model())
+    a_tool(a_server(description="Clocks", visibility="public"), "get_time", "The time now.")
+    embeddings.load_in_background().join(timeout=60)
+    embeddings.ensure_loaded()
+    assert embed_missing().computed == 0
+    result = search_servers("time", user=AnonymousUser())
+    assert (result.mode, len(result.hits)) == ("lexical", 1)
+    assert "switched off" in str(result.fallback_reason)
+    assert not embeddings.is_loaded()
 
 
 @pytest.mark.django_db
