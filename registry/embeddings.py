@@ -12,6 +12,7 @@ import gc
 import hashlib
 import importlib
 import logging
+import os
 import re
 import threading
 import warnings
@@ -68,6 +69,8 @@ class _Model:
             return self.encoder
 
     def _read(self) -> Any:
+        # Of every thread that computes: what is set by `set_num_threads` holds for the thread that set it alone.
+        os.environ["OMP_NUM_THREADS"] = "1"
         # Importing these takes four seconds that no other command of the project should pay.
         self.torch = torch = importlib.import_module("torch")
         sentence_transformers = importlib.import_module("sentence_transformers")

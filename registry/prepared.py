@@ -72,5 +72,5 @@ def ask(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> list[tuple[A
     connection.ensure_connection()
     assert connection.connection is not None
     with connection.wrap_database_errors, Cursor(connection.connection) as cursor:
-        cursor.execute(sql.encode(), parameters)
+        cursor.execute(sql.encode(), parameters, binary=True)
         return cursor.fetchall()

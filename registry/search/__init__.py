@@ -120,11 +120,13 @@ def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
     tools = read_tools(pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS])
-    words = reasons.Words([*typed[:MAX_EXPLAINED], *query.meant])
+    words = [reasons.Word.of(word) for word in dict.fromkeys([*typed[:MAX_EXPLAINED], *query.meant])]
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 
-def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: reasons.Words) -> ServerHit:
+def _server_hit(
+    one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: list[reasons.Word]
+) -> ServerHit:
     shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
     least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
     matched = [MatchedTool(*told, round(score, 4)) for told, score in shown if score >= least]

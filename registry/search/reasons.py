@@ -1,6 +1,7 @@
 """Why a server was found, in a short sentence."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from registry.embeddings import split_words
 from registry.models import Server
@@ -16,30 +17,28 @@ MAX_REASONS = 3
 _BETWEEN_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()}
 
 
-class Words:
-    """Those the user typed, lower case, each with what it looks like in a text: itself, a word that it begins, or its
+class Word(NamedTuple):
+    """One that the user typed, lower case, and how it stands in a text: itself or a word that it begins, or its
     singular."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self.looks = {word: _looks(word) for word in words}
+    word: str
+    look: str
+    singular: str
 
-    def held_by(self, text: str, among: Sequence[str]) -> list[str]:
-        return [word for word in among if any(look in text for look in self.looks[word])]
-
-
-def _looks(word: str) -> list[str]:
-    looks = [f" {word}" if len(word) >= MIN_PREFIX else f" {word} "]
-    return [*looks, f" {word[:-1]} "] if len(word) > MIN_PREFIX and word.endswith("s") else looks
+    @classmethod
+    def of(cls, word: str) -> "Word":
+        look = f" {word}" if len(word) >= MIN_PREFIX else f" {word} "
+        return cls(word, look, f" {word[:-1]} " if len(word) > MIN_PREFIX and word.endswith("s") else look)
 
 
-def why(server: Server, tools: Sequence[MatchedTool], words: Words, cosine: float | None) -> str:
+def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cosine: float | None) -> str:
     """`cosine` is the nearest text's of this server."""
     reasons: list[str] = []
-    unseen = list(words.looks)
+    unseen = words
     for place, text in _places(server, tools):
-        if found := words.held_by(text, unseen):
+        if found := [word for word, look, singular in unseen if look in text or singular in text]:
             reasons.append(f"{place} match{'' if place.endswith('s') else 'es'} {_quoted(found)}")
-            unseen = [word for word in unseen if word not in found]
+            unseen = [one for one in unseen if one.word not in found]
         if not unseen or len(reasons) == MAX_REASONS:
             break
     if cosine is not None and cosine >= CLOSE_COSINE:
