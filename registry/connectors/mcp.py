@@ -75,7 +75,7 @@ class Link:
     def error_of(self, error: BaseException | None, exchange: Exchange) -> ConnectorError:
         """What a session's failure means; a command that ended says it best itself."""
         told = explain(error, exchange)
-        if self.command and told.code == "unreachable" and (self.command.ended or self.command.too_large):
+        if self.command and told.code == "unreachable" and (self.command.ended or self.command.fault):
             return self.command.error(sent=told.sent)
         if self.command and told.code == "timeout" and self.command.last_words:
             return ConnectorError("timeout", f"{told.message} It said: {self.command.last_words}", sent=told.sent)
