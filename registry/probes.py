@@ -91,7 +91,8 @@ def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
     next_step = FIND_DOCUMENT if error.code == "not_openapi" else NEXT_STEP.get(health, "")
     if health == Health.NOT_MCP and server.transport == Server.Transport.STDIO:
         next_step = WRITE_MESSAGES
-    parts = [_tried(server), error.message, next_step]
+    is_kept = server.transport == Server.Transport.STDIO and error.code == "blocked"  # nothing was started
+    parts = ["" if is_kept else _tried(server), error.message, next_step]
     return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL])
 
 

@@ -100,7 +100,7 @@ COMMANDS = [
     Kind("exits", "unreachable", "MAIL_KEY is missing"),
     Kind("stubborn", "ok", "1 tools", timeout_s=20),
     Kind("crowd", "unreachable", "more than 30 processes"),
-    Kind("greedy", "unreachable", "memory"),
+    Kind("greedy", "unreachable", "emory"),
 ]
 
 
