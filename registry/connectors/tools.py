@@ -18,6 +18,7 @@ from registry.connectors.base import ToolDefinition
 
 MAX_NAME = 512
 MAX_SCHEMA_DEPTH = 90
+MAX_TOOLS = 5_000  # of one server
 STRICTEST = "2025-11-25"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
@@ -125,7 +126,7 @@ class LenientStream:
 
     def keep(self, listed: list[Any]) -> Iterable[dict[str, Any]]:
         """The SDK reads a list as a whole: what it would refuse of one tool is found out before."""
-        problems = [(raw, problem_of(raw)) for raw in listed]
+        problems = [(raw, problem_of(raw)) for raw in listed[: MAX_TOOLS + 1]]  # one too many is noticed later
         self.problems += [problem for _, problem in problems if problem]
         tools = [readable(raw) for raw, problem in problems if not problem]
         if is_allowed(tools):

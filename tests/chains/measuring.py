@@ -20,7 +20,7 @@ KIB = 1024
 
 class MeasuringWorker(ForkingWorker):
     def work(self, *args: Any, **options: Any) -> bool:
-        mcp.HTTP_CONNECT_TIMEOUT_S = mcp.LIST_TIMEOUT_S = probes.OTHER_TRANSPORT_TIMEOUT_S = PATIENCE_S
+        mcp.HTTP_CONNECT_TIMEOUT_S = probes.OTHER_TRANSPORT_TIMEOUT_S = PATIENCE_S
         mcp.CONNECT_TIMEOUT_S = {"stdio": STARTING_S}
         return super().work(*args, **options)
 
