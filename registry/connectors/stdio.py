@@ -21,7 +21,7 @@ from registry.connectors.repair import MAX_CONTAINERS, containers, repaired
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 MAX_MESSAGE_BYTES = 10_000_000
 STDERR_TAIL_BYTES = 4_096
-MAX_ASTRAY_BYTES = 2_000_000  # lines on its output that are no messages
+MAX_ASTRAY_BYTES = 2_000_000  # on end: lines on its output that are no messages
 STDERR_FREE_BYTES = 1_000_000  # beyond that it is read slowly, and whoever writes it has to wait
 STDERR_PAUSE_S = 0.05
 FLUSH_S = 0.2  # for the last message to be written
@@ -165,7 +165,8 @@ async def _read_stdout(command: Command, to_session: MemoryObjectSendStream[Inco
                 lines, newline, rest = chunk.rpartition(b"\n")
                 if newline:
                     for line in bytes(unfinished + lines).split(b"\n"):
-                        command.astray_bytes += await _deliver(line, to_session)
+                        astray_bytes = await _deliver(line, to_session)
+                        command.astray_bytes = command.astray_bytes + astray_bytes if astray_bytes else 0
                     unfinished, values = bytearray(), 0
                 unfinished += rest
                 values += containers(rest)
