@@ -20,7 +20,7 @@ from chains.plan.problems import Problem, pointer_to
 
 MAX_DEPTH = 64
 MAX_REFERENCES = 5_000  # followed in one check: schemas can be small and unfold without end
-MAX_CHECKS = 50_000  # of a keyword against a part of the value, in one check of all: about a second
+MAX_CHECKS = 20_000  # of a keyword against a part of the value, in one check of all: about a second
 MAX_PROBLEMS = 20
 TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _references_left: ContextVar[int] = ContextVar("references_left")
