@@ -8,9 +8,10 @@ from typing import Any
 from chains import artifacts
 from chains.models import Run
 from chains.plan import Step
+from chains.plan.schemas import problems_of
 from chains.sessions import SessionPool
 from chains.telling import Teller
-from registry.connectors import ConnectorError
+from registry.connectors import CallResult, ConnectorError
 from registry.models import Tool
 
 logger = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ class Caller:
 
         try:
             called = await self.sessions.call(tool, arguments, timeout_s=step.timeout_s, on_progress=on_progress)
+            self._note_mismatch(step, tool, called)
         finally:
             await self.teller.settle()
             calling.remove(step.id)
@@ -83,6 +85,14 @@ class Caller:
         if result["is_error"]:
             raise StepFailed("tool_error", artifacts.preview(result["text"]) or "The tool reported an error.", result)
         return result
+
+    def _note_mismatch(self, step: Step, tool: Tool, called: CallResult) -> None:
+        """The call is done and its answer is kept as it is; who reads it should know that it is not what was said."""
+        if tool.output_schema is None or called.structured is None or called.is_error:
+            return
+        if problems := problems_of(called.structured, tool.output_schema, ""):
+            told = " ".join(f"{problem.path or '/'}: {problem.message}" for problem in problems[:3])
+            self.teller.log(step.id, f"The answer does not fit what the server says of it. {told}\n")
 
     async def close(self) -> None:
         await self.sessions.close()

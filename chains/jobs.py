@@ -5,7 +5,7 @@ import logging
 from asgiref.sync import async_to_sync
 from django.db import close_old_connections
 
-from chains import executor, files, keeping, schedules
+from chains import executor, files, freezing, keeping, schedules
 from chains.dispatch import redispatch_abandoned
 
 logger = logging.getLogger(__name__)
@@ -15,6 +15,11 @@ def drive_run(run_id: str) -> None:
     """Carry a run on, on queue `runs`. Its database work stays on this thread; MCP has a loop of its own."""
     close_old_connections()
     async_to_sync(executor.drive)(run_id)
+
+
+def drive_frozen(run_id: str) -> None:
+    """In the worker, after the process of such a job was ended by the watchdog."""
+    freezing.give_up_call(run_id)
 
 
 def reconcile() -> int:

@@ -16,8 +16,9 @@ from rq.job import Dependency, Job
 from chains.models import Template
 from chains.plan import PlanError
 from chains.services import update_template
+from registry.commands import fingerprint
 from registry.models import Health, Server
-from registry.services import add_server, authorise
+from registry.services import add_server, authorise, confirm_command
 
 logger = logging.getLogger(__name__)
 
@@ -152,6 +153,7 @@ def add(demo: DemoServer, owner: User) -> None:
     )
     server.source = SOURCE
     server.save(update_fields=["source"])
+    confirm_command(user=owner, server=server, shown=fingerprint(server))
     authorise(user=owner, server=server)
 
 

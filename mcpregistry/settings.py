@@ -288,6 +288,11 @@ DOCKER_CATALOG_URL = env("DOCKER_CATALOG_URL") or "https://desktop.docker.com/mc
 # Reaching servers
 OUTBOUND_ALLOW = env_list("OUTBOUND_ALLOW")
 STDIO_SERVERS = env("STDIO_SERVERS") or "staff"  # staff or off
+# What a command may take while its session is open: memory and processes all together, the rest each of them
+STDIO_MEMORY_MB = env_int("STDIO_MEMORY_MB", 2_000)
+STDIO_PROCESSES = env_int("STDIO_PROCESSES", 100)
+STDIO_FILES = env_int("STDIO_FILES", 1_024)
+STDIO_CPU_SECONDS = env_int("STDIO_CPU_SECONDS", 1_800)
 
 # Time, language, logging
 USE_TZ = True

@@ -10,12 +10,23 @@ from django.db import DatabaseError, close_old_connections, connections
 from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.queue import Queue
+from rq.utils import import_attribute
 
 from chains.dispatch import DRIVE_RUN, release_of_job
 from mcpregistry import processes
+from registry import watchdog
 from registry.connectors import mcp
+from registry.services.probing import BATCH_JOB, PROBE_JOB
+from registry.trials import JOB as TRIAL_JOB
 
 logger = logging.getLogger(__name__)
+# What is said, with a job's own arguments, when the watchdog ended it.
+FROZEN = {
+    DRIVE_RUN: "chains.jobs.drive_frozen",
+    PROBE_JOB: "registry.jobs.probe_frozen",
+    BATCH_JOB: "registry.jobs.batch_frozen",
+    TRIAL_JOB: "registry.jobs.call_frozen",
+}
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
 
 
@@ -38,20 +49,26 @@ class ForkingWorker(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         processes.die_with_parent(signal.SIGKILL)
+        watchdog.watch_this_process()
         os.nice(job.meta.get("nice", 0))
         if os.getppid() == self.pid:
             super().main_work_horse(job, queue)
         os._exit(1)
 
-    def handle_work_horse_killed(self, job: Job, *how: Any) -> None:
-        """The kernel knows that it is dead: its run need not wait for the lease to run out."""
-        super().handle_work_horse_killed(job, *how)
-        if job.func_name == DRIVE_RUN:
-            try:
+    def handle_work_horse_killed(self, job: Job, retpid: int | None, status: int | None, usage: Any) -> None:
+        """The kernel knows that it is dead: its run need not wait for the lease to run out, and who waits for a
+        server that kept it busy without end need not either."""
+        super().handle_work_horse_killed(job, retpid, status, usage)
+        is_frozen = status is not None and os.WIFSIGNALED(status) and os.WTERMSIG(status) == watchdog.SIGNAL
+        try:
+            if job.func_name == DRIVE_RUN:
                 release_of_job(job.id)
-            except DatabaseError:
-                logger.warning("The lease of job %s is left to run out: the database does not answer.", job.id)
-            connections.close_all()  # the next horse must not inherit one
+            if is_frozen and (told := FROZEN.get(str(job.func_name))):
+                logger.warning("Job %s was ended: it computed for %s s on end.", job.id, watchdog.FROZEN_S)
+                import_attribute(told)(*job.args)
+        except DatabaseError:
+            logger.warning("What job %s left behind is found later: the database does not answer.", job.id)
+        connections.close_all()  # the next horse must not inherit one
 
 
 class KeepingWorker(SimpleWorker):

@@ -23,6 +23,8 @@ from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
     AcceptInput,
+    CommandInput,
+    CommandSerializer,
     ConnectionInput,
     ConnectionSerializer,
     HealthCheckSerializer,
@@ -174,6 +176,34 @@ class ServerConnection(APIView):
     def delete(self, request: Request, server: str) -> Response:
         services.revoke(user=caller(request), server=visible_server(request.user, server))
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class ServerCommand(APIView):
+    """Of a server that is started by a command: nothing is, before staff have confirmed exactly that."""
+
+    @extend_schema(responses=CommandSerializer)
+    def get(self, request: Request, server: str) -> Response:
+        return Response(CommandSerializer(started_server(request.user, server)).data)
+
+    @extend_schema(request=CommandInput, responses=CommandSerializer)
+    def post(self, request: Request, server: str) -> Response:
+        """Confirm the command with this fingerprint; 409 where it is another one by now."""
+        found = started_server(request.user, server)
+        wanted = validated(CommandInput(data=request.data))
+        try:
+            services.confirm_command(user=caller(request), server=found, shown=wanted["fingerprint"])
+        except services.MayNotStart as refused:
+            raise PermissionDenied(refused.message) from refused
+        except services.ChangedCommand as changed:
+            raise Conflict(str(changed)) from changed
+        return Response(CommandSerializer(found).data)
+
+
+def started_server(user: Any, slug_or_id: str) -> Server:
+    server = visible_server(user, slug_or_id)
+    if server.transport != Server.Transport.STDIO:
+        raise NotFound("This server is not started by a command.")
+    return server
 
 
 class HealthcheckDocument(APIView):

@@ -1,5 +1,8 @@
-"""Who may start a server that is a command on this machine, and what may be put into its environment."""
+"""Who may start a server that is a command on this machine, when, and what may be put into its environment."""
 
+import hashlib
+import json
+import shlex
 from collections.abc import Iterable
 
 from django.contrib.auth.models import User
@@ -24,6 +27,45 @@ def check_start(user: User | None, server: Server) -> None:
         raise MayNotStart("This server is a program of a stranger's catalogue: only staff may start it here.")
     if user is not None and server.visibility != Server.Visibility.PUBLIC:
         raise MayNotStart("Only staff may start this server.")
+
+
+def line_of(server: Server) -> str:
+    """Exactly what is started, written so that a shell would understand it the same way; no shell does."""
+    return shlex.join([*(f"{name}={value}" for name, value in server.env.items()), server.command, *server.args])
+
+
+def fingerprint(server: Server) -> str:
+    """Of the program, each of its arguments, and the environment that comes with it."""
+    exact = json.dumps([server.command, server.args, server.env], sort_keys=True)
+    return hashlib.sha256(exact.encode()).hexdigest()
+
+
+def is_confirmed(server: Server) -> bool:
+    """Has a member of staff seen this very command, and let it be started?"""
+    return server.transport != Server.Transport.STDIO or server.confirmed_command == fingerprint(server)
+
+
+def check_confirmed(server: Server) -> None:
+    """Raises MayNotStart."""
+    if not is_confirmed(server):
+        raise MayNotStart(
+            f"It was never started here as it is now: `{line_of(server)[:500]}`. Staff confirm that on its page first."
+        )
+
+
+class ChangedCommand(Exception):
+    """It is another command than the one that was shown."""
+
+
+def confirm_command(*, user: User, server: Server, shown: str) -> None:
+    """Let a command be started that a person has seen: `shown` is its fingerprint. Raises MayNotStart or
+    ChangedCommand."""
+    if server.transport != Server.Transport.STDIO or not user.is_staff:
+        raise MayNotStart("Only staff may confirm a command.")
+    if shown != fingerprint(server):
+        raise ChangedCommand(f"The command is another one by now: {line_of(server)[:500]}. Look at it again.")
+    server.confirmed_command = shown
+    Server.objects.filter(pk=server.pk).update(confirmed_command=shown)
 
 
 def check_variables(user: User, server: Server, names: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from rest_framework.exceptions import PermissionDenied
 
-from registry.commands import MayNotStart, check_start
+from registry.commands import MayNotStart, check_confirmed, check_start
 from registry.models import HealthCheck, Server
 from registry.probers import is_private
 from registry.services.probing import PROBE_JOB
@@ -25,6 +25,7 @@ async def check_now(server: Server, user: User) -> HealthCheck:
     """
     try:
         check_start(user, server)
+        check_confirmed(server)
     except MayNotStart as refused:
         raise PermissionDenied(refused.message) from refused
     # A check answers this user where it was made with their own credentials, or where it is everybody's.

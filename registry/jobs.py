@@ -10,6 +10,7 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from rq.timeouts import JobTimeoutException
 
+from registry import watchdog
 from registry.catalogues import AlreadyReading, Outcome, read_catalogue
 from registry.importers import IMPORTERS
 from registry.models import Health, ImportRun, Server
@@ -18,9 +19,10 @@ from registry.probes import ProbeOutcome, probe
 from registry.search.indexing import embed_missing
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
-from registry.services.probing import enqueue_due
+from registry.services.probing import enqueue_due, probe_each
 from registry.sources import options_for, queue_due_imports, resumed_options, retry_soon
-from registry.trials import perform
+from registry.trial_results import failed
+from registry.trials import leave_answer, perform
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +48,28 @@ def _probe(server: Server, prober: Prober) -> ProbeOutcome:
         return ProbeOutcome(Health.TIMEOUT, "The test was stopped: the server kept the worker busy beyond its time.")
 
 
+def probe_frozen(server_id: str, user_id: int | None = None, reply_channel: str | None = None) -> None:
+    """In the worker, after the process of such a test was ended by the watchdog."""
+    server = Server.objects.filter(pk=server_id).select_related("owner").first()
+    if server is not None:
+        prober = prober_for(server, User.objects.filter(pk=user_id).first() if user_id is not None else None)
+        outcome = ProbeOutcome(Health.TIMEOUT, watchdog.WORDS)
+        record_probe(server=server, outcome=outcome, user=prober.private_to)
+
+
 def call_tool(trial: str, tool_id: int, user_id: int, arguments: dict[str, Any]) -> None:
     """Call a tool once for a user who tries it; the answer waits in the cache."""
     perform(trial, tool_id, user_id, arguments)
+
+
+def batch_frozen(server_ids: list[str]) -> None:
+    """In the worker, after the process of such a batch was ended by the watchdog: one by one they say which it was."""
+    probe_each(server_ids)
+
+
+def call_frozen(trial: str, tool_id: int, user_id: int, arguments: dict[str, Any]) -> None:
+    """In the worker, after the process of such a call was ended by the watchdog."""
+    leave_answer(trial, failed("timeout", watchdog.WORDS, sent=True))
 
 
 def schedule_probes() -> int:

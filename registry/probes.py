@@ -34,6 +34,7 @@ NEXT_STEP = {
     Health.TIMEOUT: "Test again later; if it stays silent, ask whoever runs it.",
 }
 
+WRITE_MESSAGES = "Check the command: an MCP server writes messages to its standard output, and nothing else."
 FIND_DOCUMENT = "Check that the address is that of the document itself, in JSON or YAML, not of a page about it."
 
 
@@ -88,7 +89,10 @@ async def _with_other_transport(server: Server, credentials: Mapping[str, str], 
 def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
     health = HEALTH_OF.get(error.code, Health.UNREACHABLE)
     next_step = FIND_DOCUMENT if error.code == "not_openapi" else NEXT_STEP.get(health, "")
-    parts = [_tried(server), error.message, next_step]
+    if health == Health.NOT_MCP and server.transport == Server.Transport.STDIO:
+        next_step = WRITE_MESSAGES
+    is_kept = server.transport == Server.Transport.STDIO and error.code == "blocked"  # nothing was started
+    parts = ["" if is_kept else _tried(server), error.message, next_step]
     return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL])
 
 

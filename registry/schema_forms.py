@@ -7,6 +7,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 LONG_TEXT_CHARS = 200
+MAX_CHOICES = 500  # with more, one is written instead of chosen
 
 
 class JsonField(forms.CharField):
@@ -66,7 +67,7 @@ def field_for(name: str, part: dict[str, Any], required: bool) -> forms.Field:
         "initial": part.get("default"),
     }
     choices = part.get("enum")
-    if isinstance(choices, list) and all(isinstance(choice, str) for choice in choices):
+    if isinstance(choices, list) and len(choices) <= MAX_CHOICES and all(isinstance(choice, str) for choice in choices):
         options = [(choice, choice) for choice in choices]
         return forms.ChoiceField(choices=options if required else [("", "—"), *options], **settings)
     match part.get("type", "string"):

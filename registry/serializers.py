@@ -7,6 +7,7 @@ from uuid import UUID
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from registry.commands import fingerprint, is_confirmed
 from registry.credentials import CredentialsLost, decrypt
 from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
 
@@ -205,6 +206,24 @@ class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, value: Any) -> Any:
         return "all" if value is None else value
+
+
+class CommandSerializer(serializers.Serializer[Any]):
+    """What is started, exactly; `fingerprint` changes with every word of it."""
+
+    command = serializers.CharField()
+    args = serializers.ListField(child=serializers.CharField())
+    env = serializers.DictField(child=serializers.CharField())
+    fingerprint = serializers.CharField()
+    confirmed = serializers.BooleanField()
+
+    def to_representation(self, instance: Server) -> dict[str, Any]:
+        shown = {"command": instance.command, "args": instance.args, "env": instance.env}
+        return shown | {"fingerprint": fingerprint(instance), "confirmed": is_confirmed(instance)}
+
+
+class CommandInput(serializers.Serializer[Any]):
+    fingerprint = serializers.CharField(max_length=64, help_text="of the command that was looked at")
 
 
 class ConnectionInput(serializers.Serializer[Any]):

@@ -55,7 +55,10 @@ def perform(trial: str, tool_id: int, user_id: int, arguments: dict[str, Any]) -
     """In the worker: call the tool once, and leave the answer for whoever waits."""
     if not cache.add(_key(trial, "claimed"), True, CLAIMED_S):
         return
-    answer = _answer(tool_id, user_id, arguments)
+    leave_answer(trial, _answer(tool_id, user_id, arguments))
+
+
+def leave_answer(trial: str, answer: Mapping[str, Any]) -> None:
     cache.set(_key(trial), answer, KEPT_S)
     async_to_sync(get_channel_layer().group_send)(_group(trial), {"type": "trial.done"})
 

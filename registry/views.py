@@ -15,6 +15,7 @@ from rest_framework.exceptions import APIException
 
 from registry import services
 from registry.changes import digest_of
+from registry.commands import fingerprint, is_confirmed, line_of
 from registry.facets import PAGE_SORTS, Address, choices, chosen_filters, facets_of_hits, facets_of_list, orders_of_list
 from registry.filters import filter_servers
 from registry.forms import FORMS, POLICY_WORDS, AuthoriseForm, ServerForm
@@ -162,6 +163,7 @@ def server_context(
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
         "is_own": server.owner_id == user.pk,
+        "unconfirmed": None if is_confirmed(server) else {"line": line_of(server), "fingerprint": fingerprint(server)},
         "snippets": snippets_of(server),
     }
 
@@ -186,6 +188,17 @@ async def server_test(request: PageRequest, name: str) -> HttpResponse:
         await check_now(server, user)
     except APIException as error:
         return refusal(request, message_of(error), error.status_code)
+    return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+@says_errors(services.MayNotStart, services.ChangedCommand)
+def server_confirm(request: PageRequest, name: str) -> HttpResponse:
+    """Let the command be started that the page showed (`command`, its fingerprint)."""
+    server = visible_server(request, name)
+    services.confirm_command(user=request.user, server=server, shown=request.POST.get("command", ""))
+    messages.success(request, "Confirmed. Test its connection to see which tools it has.")
     return redirect("server", server.slug)
 
 

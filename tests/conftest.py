@@ -12,6 +12,8 @@ from redis import Redis
 from rest_framework.test import APIClient
 from rq import SimpleWorker
 
+from registry.commands import fingerprint
+from registry.models import Server
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
@@ -85,6 +87,12 @@ class WorkerByHand:
 @pytest.fixture
 def worker() -> WorkerByHand:
     return WorkerByHand()
+
+
+def confirmed(server: Server) -> Server:
+    """As if staff had looked at its command and let it be started."""
+    server.confirmed_command = fingerprint(server)
+    return server
 
 
 # Toy MCP servers (tests/servers), each started once for the session.

@@ -32,7 +32,7 @@ FOREIGN = (
     "WORKERS",
     "DEBUG",
     "ALLOWED_HOSTS",
-    "STDIO_SERVERS",
+    "STDIO_",
     "DATABASE_POOL",
 )
 

@@ -20,13 +20,15 @@ from chains.plan.problems import Problem, pointer_to
 
 MAX_DEPTH = 64
 MAX_REFERENCES = 5_000  # followed in one check: schemas can be small and unfold without end
+MAX_CHECKS = 20_000  # of a keyword against a part of the value, in one check of all: about a second
 MAX_PROBLEMS = 20
 TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "object"})
 _references_left: ContextVar[int] = ContextVar("references_left")
+_checks_left: ContextVar[int] = ContextVar("checks_left")
 
 
 class TooComplex(Exception):
-    """The schema unfolds beyond what is worth following."""
+    """The schema unfolds beyond what is worth following, or the value is too large to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ def problems_of(value: Any, schema: Any, path: str) -> list[Problem]:
     """What is wrong with `value` (it may hold Unknowns), as far as `schema` can be evaluated safely."""
     validator = _Validator(loosened(schema), registry=Registry())
     budget = _references_left.set(MAX_REFERENCES)
+    checks = _checks_left.set(MAX_CHECKS)
     try:
         errors = [error for error, _ in zip(validator.iter_errors(value), range(MAX_PROBLEMS), strict=False)]
     except (RecursionError, Unresolvable, TooComplex):
         return []
     finally:
         _references_left.reset(budget)
+        _checks_left.reset(checks)
     return [problem for error in errors for problem in _as_problems(error, path)]
 
 
@@ -119,6 +123,19 @@ def _tolerant(check: Check) -> Check:
     return tolerant
 
 
+def _counted(check: Check) -> Check:
+    """A check that counts: a list of a million texts, each held against a schema, would hold up everything else."""
+
+    def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError] | None:
+        left = _checks_left.get()
+        if left == 0:
+            raise TooComplex
+        _checks_left.set(left - 1)
+        return check(validator, value, instance, schema)
+
+    return counted
+
+
 def _type(validator: Any, types: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     wanted = types if isinstance(types, list) else [types]
     if not isinstance(instance, Unknown):
@@ -170,13 +187,13 @@ def _combined(name: str) -> Check:
     return combine
 
 
-_Validator = extend(
-    Draft202012Validator,
+CHECKS: Mapping[str, Check] = (
     {name: _tolerant(check) for name, check in Draft202012Validator.VALIDATORS.items()}
     | {name: _equal(Draft202012Validator.VALIDATORS[name]) for name in ("enum", "const")}
     | {name: _combined(name) for name in ("allOf", "anyOf")}
-    | {"type": _type, "$ref": _ref},
+    | {"type": _type, "$ref": _ref}
 )
+_Validator = extend(Draft202012Validator, {name: _counted(check) for name, check in CHECKS.items()})
 
 
 def _as_problems(error: Any, path: str) -> Iterator[Problem]:

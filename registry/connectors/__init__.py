@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from django.conf import settings
 
+from registry.commands import MayNotStart, check_confirmed
 from registry.connectors import mcp, openapi
 from registry.connectors.base import (
     TRANSPORT_NAMES,
@@ -17,6 +18,8 @@ from registry.connectors.base import (
     ToolDefinition,
 )
 from registry.models import Server
+from registry.outbound import OutboundRefused, check_url
+from registry.watchdog import loop_watched
 
 CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] = {
     Server.Transport.STREAMABLE_HTTP: mcp.connect,
@@ -40,8 +43,21 @@ async def connect(
     if connector is None:
         kind = f"an {TRANSPORT_NAMES[server.transport]} document" if server.transport else "no address"
         raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
-    async with connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
+    try:
+        check_confirmed(server)
+        _check_address(server)
+    except (MayNotStart, OutboundRefused) as refused:
+        raise ConnectorError("blocked", str(refused)) from refused
+    async with loop_watched(), connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
         yield session
+
+
+def _check_address(server: Server) -> None:
+    """As when it was saved; what a name means is checked when the connection is opened. An address into which
+    something secret is filled is left to that: what is refused is quoted. Raises OutboundRefused."""
+    address = server.openapi_url if server.transport == Server.Transport.OPENAPI else server.url
+    if server.transport != Server.Transport.STDIO and "{" not in address:
+        check_url(address)
 
 
 __all__ = [

@@ -41,7 +41,7 @@ from registry.connectors.base import (
 from registry.connectors.errors import explain
 from registry.connectors.recording import MAX_BODY_BYTES, Exchange, RecordingTransport, current_exchange
 from registry.connectors.stdio import Command, stdio_transport
-from registry.connectors.tools import definition_of, lenient, storable
+from registry.connectors.tools import MAX_TOOLS, definition_of, lenient, storable
 from registry.models import Server
 
 CONNECT_TIMEOUT_S: dict[str, float] = {
@@ -52,7 +52,6 @@ LIST_TIMEOUT_S = 30.0
 CLOSE_TIMEOUT_S = 3.0
 MARGIN_S = 1.0  # the SDK's time-out comes first, so that it can tell the server
 MAX_PAGES = 100
-MAX_TOOLS = 5_000
 MAX_LISTED_BYTES = 30_000_000  # of all pages together
 CLIENT_INFO = Implementation(name="mcp-registry", version="0.1.0")
 FAILURES = (BaseExceptionGroup, ConnectorError, MCPError, httpx2.HTTPError, OSError, ValueError, RuntimeError)
@@ -75,7 +74,7 @@ class Link:
     def error_of(self, error: BaseException | None, exchange: Exchange) -> ConnectorError:
         """What a session's failure means; a command that ended says it best itself."""
         told = explain(error, exchange)
-        if self.command and told.code == "unreachable" and (self.command.ended or self.command.too_large):
+        if self.command and told.code == "unreachable" and (self.command.ended or self.command.fault):
             return self.command.error(sent=told.sent)
         if self.command and told.code == "timeout" and self.command.last_words:
             return ConnectorError("timeout", f"{told.message} It said: {self.command.last_words}", sent=told.sent)

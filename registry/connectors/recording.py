@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import httpx2
 
+from registry.connectors.repair import MAX_CONTAINERS, containers, repaired
 from registry.outbound import GuardedTransport, OutboundRefused
 
 MAX_BODY_BYTES = 10_000_000
@@ -82,7 +83,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
             return httpx2.Response(FAILED, request=request)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
         is_endless = request.method == "GET" and exchange.content_type == "text/event-stream"
-        response.stream = RecordedStream(response.stream, exchange, None if is_endless else MAX_BODY_BYTES)
+        response.stream = RecordedStream(response.stream, exchange, is_endless=is_endless)
         return response
 
     async def aclose(self) -> None:
@@ -96,25 +97,54 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
 
 
 class RecordedStream(httpx2.AsyncByteStream):
-    """A body that ends early, and says why in its exchange, instead of raising or growing without end."""
+    """A body that ends early, and says why in its exchange, instead of raising or growing without end.
 
-    def __init__(self, inner: httpx2.AsyncByteStream, exchange: Exchange, limit_bytes: int | None) -> None:
+    It comes in whole documents, which can be repaired: JSON at its end, events line by line.
+    """
+
+    def __init__(self, inner: httpx2.AsyncByteStream, exchange: Exchange, *, is_endless: bool) -> None:
         self.inner = inner
         self.exchange = exchange
-        self.limit_bytes = limit_bytes
+        self.is_endless = is_endless
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        count = 0
+        waiting = bytearray()
         try:
-            async for part in self.inner:
-                count += len(part)
-                if self.limit_bytes is not None and count > self.limit_bytes:
-                    megabytes = self.limit_bytes // 1_000_000
-                    self.exchange.failed(BodyRefused(f"The server's answer is larger than {megabytes} MB."))
-                    return
-                yield part
+            async for part in self._bounded():
+                waiting += part
+                if self.exchange.content_type == "text/event-stream" and (end := _end_of_lines(waiting)):
+                    lines = bytes(waiting[:end])
+                    del waiting[:end]
+                    yield b"\n".join(map(_repaired_event, lines.split(b"\n")))
+            if waiting:
+                yield repaired(bytes(waiting)) if self.exchange.content_type == "application/json" else bytes(waiting)
+        except BodyRefused as refused:
+            self.exchange.failed(refused)
         except httpx2.TransportError as error:
             self.exchange.failed(error)
 
+    async def _bounded(self) -> AsyncIterator[bytes]:
+        """Of a stream without end each line is bounded. Raises BodyRefused."""
+        size_bytes = values = 0
+        async for part in self.inner:
+            if self.is_endless and b"\n" in part:
+                size_bytes = values = 0
+            size_bytes += len(part)
+            values += containers(part)
+            if size_bytes > MAX_BODY_BYTES:
+                raise BodyRefused(f"The server's answer is larger than {MAX_BODY_BYTES // 1_000_000} MB.")
+            if values > MAX_CONTAINERS:
+                raise BodyRefused(f"The server's answer holds more than {MAX_CONTAINERS:,} objects and lists.")
+            yield part
+
     async def aclose(self) -> None:
         await self.inner.aclose()
+
+
+def _end_of_lines(text: bytearray) -> int:
+    return max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+
+
+def _repaired_event(line: bytes) -> bytes:
+    name, colon, data = line.partition(b":")
+    return name + colon + repaired(data) if name == b"data" else line

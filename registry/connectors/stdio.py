@@ -16,10 +16,14 @@ from mcp.shared.message import SessionMessage
 from mcp_types import jsonrpc_message_adapter
 
 from registry.connectors.base import ConnectorError, Target
+from registry.connectors.repair import MAX_CONTAINERS, containers, repaired
 
 SUPERVISOR = Path(__file__).with_name("supervisor.py")
 MAX_MESSAGE_BYTES = 10_000_000
 STDERR_TAIL_BYTES = 4_096
+MAX_ASTRAY_BYTES = 2_000_000  # on end: lines on its output that are no messages
+STDERR_FREE_BYTES = 1_000_000  # beyond that it is read slowly, and whoever writes it has to wait
+STDERR_PAUSE_S = 0.05
 FLUSH_S = 0.2  # for the last message to be written
 EXIT_S = 0.4  # for a server to follow the end of its input, before it is told
 KILL_S = 1.0  # for the supervisor to ask, then kill
@@ -58,7 +62,8 @@ class Command:
         self.target = target
         self.process: Process | None = None
         self.stderr_tail = b""
-        self.too_large = False
+        self.astray_bytes = 0
+        self.fault: tuple[str, str] | None = None  # code and words: why it is not listened to any more
 
     @property
     def ended(self) -> bool:
@@ -70,9 +75,8 @@ class Command:
 
     def error(self, *, sent: bool) -> ConnectorError:
         """Why nothing more comes from it."""
-        if self.too_large:
-            limit = MAX_MESSAGE_BYTES // 1_000_000
-            return ConnectorError("too_large", f"The server sent a message of more than {limit} MB.", sent=sent)
+        if self.fault:
+            return ConnectorError(*self.fault, sent=sent)
         status = self.process.returncode if self.process else None
         ended = f"`{self.target.command}` ended with status {status}" if self.ended else "The server closed its output"
         said = f" and said: {self.last_words}" if self.last_words else " without a word on its standard error."
@@ -118,8 +122,15 @@ async def _start(target: Target, leash_end: int) -> Process:
         )
     folder = settings.DATA_DIR / "files"
     folder.mkdir(parents=True, exist_ok=True)
-    supervised = [sys.executable, "-I", "-S", str(SUPERVISOR), str(leash_end), target.command, *target.args]
+    own = [sys.executable, "-I", "-S", str(SUPERVISOR), str(leash_end), limits()]
+    supervised = [*own, target.command, *target.args]
     return await anyio.open_process(supervised, cwd=folder, env=env, start_new_session=True, pass_fds=[leash_end])
+
+
+def limits() -> str:
+    """As registry/connectors/supervisor.py reads them."""
+    memory_bytes = settings.STDIO_MEMORY_MB * 1_000_000
+    return f"{memory_bytes}:{settings.STDIO_PROCESSES}:{settings.STDIO_FILES}:{settings.STDIO_CPU_SECONDS}"
 
 
 async def _end(process: Process, leash: int, written: anyio.Event) -> None:
@@ -147,26 +158,41 @@ async def _wait_for_exit(process: Process, timeout_s: float) -> None:
 async def _read_stdout(command: Command, to_session: MemoryObjectSendStream[Incoming]) -> None:
     """Messages for the session until the output ends; then, or at a message too large, the session is closed."""
     assert command.process is not None and command.process.stdout is not None
-    rest = b""
+    unfinished, values = bytearray(), 0
     with suppress(*CLOSED):
         async with to_session:
             async for chunk in command.process.stdout:
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    await _deliver(line, to_session)
-                if command.too_large or len(rest) > MAX_MESSAGE_BYTES:
-                    command.too_large = True
+                lines, newline, rest = chunk.rpartition(b"\n")
+                if newline:
+                    for line in bytes(unfinished + lines).split(b"\n"):
+                        astray_bytes = await _deliver(line, to_session)
+                        command.astray_bytes = command.astray_bytes + astray_bytes if astray_bytes else 0
+                    unfinished, values = bytearray(), 0
+                unfinished += rest
+                values += containers(rest)
+                command.fault = fault_of(command.astray_bytes, len(unfinished), values)
+                if command.fault:
                     return
             await _wait_for_exit(command.process, EXIT_S)  # so that its status is known to whoever asks why
 
 
-async def _deliver(line: bytes, to_session: MemoryObjectSendStream[Incoming]) -> None:
-    """A line that is no JSON-RPC is a log line gone astray: skipped."""
+def fault_of(astray_bytes: int, message_bytes: int, values: int) -> tuple[str, str] | None:
+    """What is wrong with an output that brought so many bytes of no message, and a message of such a size."""
+    if message_bytes > MAX_MESSAGE_BYTES or values > MAX_CONTAINERS:
+        return "too_large", f"The server sent a message of more than {MAX_MESSAGE_BYTES // 1_000_000} MB."
+    if astray_bytes > MAX_ASTRAY_BYTES:
+        return "not_mcp", "The command writes something else than MCP to its standard output, without end."
+    return None
+
+
+async def _deliver(line: bytes, to_session: MemoryObjectSendStream[Incoming]) -> int:
+    """A line that is no JSON-RPC is a log line gone astray: skipped. The number of its bytes."""
     try:
-        message = jsonrpc_message_adapter.validate_json(line, by_name=False)
+        message = jsonrpc_message_adapter.validate_json(repaired(line), by_name=False)
     except ValueError:
-        return
+        return len(line) + 1
     await to_session.send(SessionMessage(message))
+    return 0
 
 
 async def _read_stderr(command: Command) -> None:
@@ -174,10 +200,14 @@ async def _read_stderr(command: Command) -> None:
     stream: ByteReceiveStream | None = command.process.stderr
     assert stream is not None
     with suppress(*CLOSED):
+        read_bytes = 0
         async for chunk in stream:
+            read_bytes += len(chunk)
             command.stderr_tail = (command.stderr_tail + chunk)[-STDERR_TAIL_BYTES:]
             if command.target.on_log is not None:
                 command.target.on_log(chunk.decode(errors="replace"))
+            if read_bytes > STDERR_FREE_BYTES:
+                await anyio.sleep(STDERR_PAUSE_S)
 
 
 async def _write_stdin(

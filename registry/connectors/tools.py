@@ -1,6 +1,7 @@
 """Tools as strangers declare them: what can be read is kept, what cannot is named, nothing hides its neighbours."""
 
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,18 +11,24 @@ from typing import Any
 import mcp_types
 from mcp.client._transport import ReadStream, TransportStreams
 from mcp.shared.message import SessionMessage
+from mcp_types import methods
+from pydantic import ValidationError
 
 from registry.connectors.base import ToolDefinition
 
 MAX_NAME = 512
 MAX_SCHEMA_DEPTH = 90
+MAX_TOOLS = 5_000  # of one server
+STRICTEST = "2025-11-25"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
 def storable(value: Any) -> Any:
-    """JSON without the characters Postgres cannot store: NUL and lone surrogates."""
+    """JSON without what Postgres cannot store: NUL, lone surrogates and numbers that are none."""
     match value:
+        case float() if not math.isfinite(value):
+            return None
         case str():
             return _UNSTORABLE.sub("", value)
         case dict():
@@ -74,6 +81,15 @@ def readable(raw: dict[str, Any]) -> dict[str, Any]:
     return tool
 
 
+def is_allowed(tools: list[dict[str, Any]]) -> bool:
+    """By the strictest revision of MCP in what it says of a tool."""
+    try:
+        methods.validate_server_result("tools/list", STRICTEST, {"tools": tools})
+    except ValidationError:
+        return False
+    return True
+
+
 def definition_of(tool: mcp_types.Tool) -> ToolDefinition:
     data: dict[str, Any] = storable(json.loads(tool.model_dump_json(by_alias=True, exclude_none=True)))
     annotations = data.get("annotations", {})
@@ -109,11 +125,15 @@ class LenientStream:
         return message
 
     def keep(self, listed: list[Any]) -> Iterable[dict[str, Any]]:
-        for raw in listed:
-            if problem := problem_of(raw):
-                self.problems.append(problem)
-            else:
-                yield readable(raw)
+        """The SDK reads a list as a whole: what it would refuse of one tool is found out before."""
+        problems = [(raw, problem_of(raw)) for raw in listed[: MAX_TOOLS + 1]]  # one too many is noticed later
+        self.problems += [problem for _, problem in problems if problem]
+        tools = [readable(raw) for raw, problem in problems if not problem]
+        if is_allowed(tools):
+            return tools
+        refused = [tool["name"] for tool in tools if not is_allowed([tool])]
+        self.problems += [f"The tool {storable(name)[:80]} is described against the rules of MCP." for name in refused]
+        return [tool for tool in tools if is_allowed([tool])]
 
     async def aclose(self) -> None:
         await self.inner.aclose()

@@ -133,6 +133,7 @@ class Server(models.Model):
     command = models.TextField(blank=True)
     args = ArrayField(models.TextField(), default=list, blank=True)
     env = models.JSONField(default=dict, blank=True, help_text="environment of the command; never a secret")
+    confirmed_command = models.CharField(max_length=64, blank=True, editable=False)  # see registry/commands.py
     env_schema = models.JSONField(default=list, blank=True, help_text="variables and headers it asks for")
     source = models.CharField(max_length=32, default="custom", help_text="where it was first seen")
     external_id = models.CharField(max_length=512, blank=True)

@@ -1,6 +1,6 @@
 """What can be done to servers, connections and what is known of them. Every verb owns its transaction."""
 
-from registry.commands import MayNotStart
+from registry.commands import ChangedCommand, MayNotStart, confirm_command
 from registry.services.acceptance import ChangedAgain, NotConnected, accept_for_everybody, accept_tools
 from registry.services.connections import authorise, keep_credentials, revoke
 from registry.services.errors import UnknownTools
@@ -17,6 +17,7 @@ from registry.services.servers import (
 __all__ = [
     "AddressRefused",
     "ChangedAgain",
+    "ChangedCommand",
     "DuplicateServer",
     "MayNotStart",
     "NotConnected",
@@ -26,6 +27,7 @@ __all__ = [
     "accept_tools",
     "add_server",
     "authorise",
+    "confirm_command",
     "delete_server",
     "keep_credentials",
     "record_probe",

@@ -21,9 +21,9 @@ ASKED = "probe-"  # how the id of a job begins that somebody waits for
 
 
 def probe_on_commit(server_ids: Iterable[Any]) -> None:
-    """One job a server, as its owner."""
+    """One job a server, as its owner, once the transaction commits."""
     ids = [str(server_id) for server_id in server_ids]
-    transaction.on_commit(lambda: _enqueue_each(ids))
+    transaction.on_commit(lambda: probe_each(ids))
 
 
 def enqueue_due() -> int:
@@ -36,12 +36,13 @@ def enqueue_claimed(servers: Sequence[Server]) -> int:
     """Those reached by an address in batches; starting a command is work enough for one job."""
     commands = [str(server.pk) for server in servers if server.transport == Server.Transport.STDIO]
     others = [str(server.pk) for server in servers if server.transport != Server.Transport.STDIO]
-    transaction.on_commit(lambda: _enqueue_each(commands))
+    transaction.on_commit(lambda: probe_each(commands))
     transaction.on_commit(lambda: _enqueue_batches(others))
     return len(servers)
 
 
-def _enqueue_each(ids: Sequence[str]) -> None:
+def probe_each(ids: Sequence[str]) -> None:
+    """One job a server, as its owner, at once."""
     queue = django_rq.get_queue(QUEUE)
     queue.enqueue_many([queue.prepare_data(PROBE_JOB, args=(server_id,)) for server_id in ids])
 

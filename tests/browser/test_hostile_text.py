@@ -4,6 +4,7 @@ The fixture `page` fails on any error in the console: what the script would writ
 Content-Security-Policy has to stop something.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterator
 
@@ -49,6 +50,38 @@ def asked(site: Stack, model: Toy, server: str) -> str:
     return str(told["conversation_id"])
 
 
+PLACES = """
+() => [...document.querySelectorAll("[href], [src], [action], [formaction], [data]")].flatMap((element) =>
+  ["href", "src", "action", "formaction", "data"]
+    .filter((name) => element.hasAttribute(name))
+    .map((name) => new URL(element.getAttribute(name), location.origin))
+    .filter((url) => !["http:", "https:", "mailto:"].includes(url.protocol))
+    .map((url) => url.href))
+"""
+PARTS = (
+    "img[src='x'], iframe, object, base, main style, main script, main link, meta[http-equiv], math, b[hx-get], mglyph"
+)
+
+
+@pytest.fixture
+def confined(page: Page, site: Stack) -> Iterator[Page]:
+    """A page that asks nobody but us for anything, and no question of its user."""
+    strayed: list[str] = []
+    page.on("request", lambda asked: strayed.append(asked.url) if not asked.url.startswith(site.base) else None)
+    page.on("dialog", lambda dialog: strayed.append(dialog.message))
+    yield page
+    assert strayed == []
+
+
+def looked_at(page: Page, path: str) -> bool:
+    """Nothing on the page is more than text; does it show any of it?"""
+    page.goto(path)
+    page.wait_for_load_state("load")
+    assert page.locator(PARTS).count() == 0, path
+    assert page.evaluate(PLACES) == [], path
+    return "pwned" in page.content()
+
+
 def planted(site: Stack, model: Toy, server: str) -> list[str]:
     """Everything that can hold a server's text, made by the API; the pages that show it."""
     runs = [executed(site, server, tool) for tool in ("say", "fail")]
@@ -57,32 +90,54 @@ def planted(site: Stack, model: Toy, server: str) -> list[str]:
     status, template = site.call("POST", "/chain/templates", wanted, site.token)
     assert status == 201, template
     of_server = [f"/servers/{server}", f"/servers?q={server}", "/servers", "/servers?q=pwned"]
-    of_template = [f"/templates/{template['id']}", f"/templates/{template['id']}/edit", "/templates"]
+    of_template = [f"/templates/{template['id']}{part}" for part in ("", "/edit", "/versions/1")] + ["/templates"]
     of_runs = [f"/runs/{run}" for run in runs] + ["/runs", f"/runs/compare?a={runs[0]}&b={runs[1]}", "/results"]
     conversation = f"/?conversation={asked(site, model, server)}"
-    return [*of_server, *of_template, *of_runs, conversation, "/results?q=pwned", "/account", "/sources"]
+    return [
+        *of_server,
+        *of_template,
+        *of_runs,
+        conversation,
+        "/results?q=pwned",
+        "/account",
+        "/sources",
+        "/conversations?q=pwned",
+    ]
 
 
 ADMIN = [
     *(f"/admin/registry/{name}/" for name in ("server", "tool", "healthcheck", "connection", "definition")),
     *(f"/admin/chains/{name}/" for name in ("run", "toolrun", "runevent", "result", "template")),
     *(f"/admin/chat/{name}/" for name in ("conversation", "message")),
+    "/admin/mcpregistry/auditentry/",
 ]
 
 
 def test_no_text_of_a_server_becomes_a_part_of_a_page(
-    page: Page, site: Stack, model: Toy, hostile: Toy, connected: Callable[[str, Toy], str]
+    confined: Page, site: Stack, model: Toy, hostile: Toy, connected: Callable[[str, Toy], str]
 ) -> None:
     server = connected("Hostile", hostile)
-    site.call("PATCH", f"/registry/{server}", {"description": SCRIPT, "title": SCRIPT[:100]}, site.token)
-    showing = 0
-    for path in planted(site, model, server):
-        page.goto(path)
-        page.wait_for_load_state("load")
-        showing += "pwned" in page.content()
-        assert page.locator("img[src='x'], iframe, main style, main script, [hx-trigger='load'] b").count() == 0, path
-        assert page.locator("a[href^='javascript:']").count() == 0, path
-    assert showing > 10
+    site.call("PATCH", f"/registry/{server}", {"description": SCRIPT, "title": f"\u202e{SCRIPT}"[:100]}, site.token)
+    showing = [path for path in planted(site, model, server) if looked_at(confined, path)]
+    assert len(showing) > 12, showing
+    confined.goto(f"/servers/{server}")
+    assert confined.locator("h1 bdi").evaluate("element => getComputedStyle(element).unicodeBidi") == "isolate"
+    hostile.post("/change")
+    assert site.call("POST", f"/registry/{server}/healthcheck", {}, site.token)[1]["tools"]["changed"]
+    for path in (f"/servers/{server}", f"/servers/{server}?changed=", "/templates"):
+        assert looked_at(confined, path)
+    confined.goto(f"/servers/{server}")
+    expect(confined.get_by_role("button", name="Accept all")).to_be_visible()
+
+
+def test_what_is_pasted_is_shown_as_text(confined: Page) -> None:
+    confined.goto("/servers/new")
+    told = {"mcpServers": {SCRIPT[:200]: {"url": "https://fine.example/mcp", "headers": {"X-Key": SCRIPT}}}}
+    confined.get_by_label("A link, a command, or a configuration").fill(json.dumps(told))
+    confined.get_by_role("button", name="Look at it").click()
+    expect(confined.get_by_text("Understood")).to_be_visible()
+    assert confined.locator(PARTS).count() == 0
+    assert "pwned" in confined.content()
 
 
 def test_the_admin_shows_what_servers_said_as_text(
@@ -95,7 +150,7 @@ def test_the_admin_shows_what_servers_said_as_text(
         if row.count():
             row.click()
             expect(page.locator("#content")).to_be_visible()
-        assert page.locator("img[src='x'], iframe").count() == 0, path
+        assert page.locator("#content").locator(PARTS).count() == 0, path
 
 
 def test_a_tool_that_is_tried_answers_in_text(

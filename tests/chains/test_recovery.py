@@ -32,10 +32,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @contextmanager
-def real_worker(kind: str = "mcpregistry.workers.ForkingWorker", **environment: str) -> Iterator[None]:
+def real_worker(kind: str = "mcpregistry.workers.ForkingWorker", *queues: str, **environment: str) -> Iterator[None]:
     """A forking worker of queue `runs` on the test's database; killed, with its job, at the end of the block."""
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    command = [sys.executable, "manage.py", "rqworker", "runs", "--worker-class", kind]
+    command = [sys.executable, "manage.py", "rqworker", *(queues or ["runs"]), "--worker-class", kind]
     environ = os.environ | {"DATABASE_URL": url} | environment
     process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
     try:

@@ -14,7 +14,7 @@ from chains.services import start_run
 from registry.models import Server, Tool
 from registry.services import authorise
 from tests.chains.conftest import connected, driven, plan, statuses, step, until
-from tests.conftest import WorkerByHand
+from tests.conftest import WorkerByHand, confirmed
 from tests.toys import Toy, running_toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -112,7 +112,8 @@ def noisy(alice: User, tmp_path_factory: pytest.TempPathFactory) -> Server:
     script = tmp_path_factory.mktemp("noisy") / "noisy.py"
     script.write_text(COMMAND)
     place = {"transport": "stdio", "command": sys.executable, "args": [str(script)]}
-    server = Server.objects.create(slug="noisy", name="noisy", owner=alice, **place)
+    server = confirmed(Server(slug="noisy", name="noisy", owner=alice, **place))
+    server.save()
     schema = {"type": "object", "properties": {"seconds": {"type": "number"}, "dies": {"type": "boolean"}}}
     Tool.objects.create(server=server, name="work", input_schema=schema, schema_hash="first seen", content_hash="")
     authorise(user=alice, server=server, approval={"default": "auto"})

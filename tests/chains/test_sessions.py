@@ -12,7 +12,7 @@ from chains import sessions
 from chains.services import cancel, start_run
 from registry.models import Server
 from tests.chains.conftest import connected, driven, plan, statuses, step, until
-from tests.conftest import WorkerByHand
+from tests.conftest import WorkerByHand, confirmed
 from tests.toys import SERVERS, Toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,7 +24,7 @@ def command(alice: User, toy_text: Toy) -> Server:
     server = connected(alice, toy_text, "command")
     server.transport, server.url, server.command = "stdio", "", sys.executable
     server.args = [str(SERVERS / "text.py"), "--transport", "stdio"]
-    server.save()
+    confirmed(server).save()
     return server
 
 

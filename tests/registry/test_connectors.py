@@ -17,6 +17,7 @@ from registry.connectors import CallResult, ConnectorError, Session, connect
 from registry.connectors.mcp import MAX_PAGES
 from registry.connectors.stdio import environment
 from registry.models import Server
+from tests.conftest import confirmed
 from tests.toys import ROOT, SERVERS, Toy
 
 STDIO_TEXT = [str(SERVERS / "text.py"), "--transport", "stdio"]
@@ -32,7 +33,7 @@ def http(url: str, transport: str = "streamable_http") -> Server:
 
 
 def stdio(*args: str) -> Server:
-    return Server(transport="stdio", command=sys.executable, args=list(args))
+    return confirmed(Server(transport="stdio", command=sys.executable, args=list(args)))
 
 
 def script(code: str) -> Server:
@@ -294,7 +295,7 @@ class TestStdio:
         assert "MAIL_KEY is missing" in error.message
 
     async def test_a_command_that_is_not_there_is_named(self):
-        error = await failure(Server(transport="stdio", command="no-such-command"))
+        error = await failure(confirmed(Server(transport="stdio", command="no-such-command")))
         assert (error.code, error.sent) == ("unreachable", False)
         assert "no-such-command" in error.message
 
@@ -334,6 +335,33 @@ class TestStdio:
         assert seen["npm_config_registry"] == "https://packages.example"
         assert Path(seen["PATH"].split(os.pathsep)[0]) == Path(sys.executable).parent
 
+    async def test_no_shell_reads_its_words(self, tmp_path):
+        words = ["$(touch pwned)", "`id`", "; touch pwned", "a b", "*", ">pwned", "&&"]
+        error = await failure(stdio("-c", "import sys; sys.exit(repr(sys.argv[1:]))", *words))
+        assert repr(words) in error.message
+
+    async def test_it_is_started_under_limits(self, settings):
+        settings.STDIO_MEMORY_MB, settings.STDIO_FILES, settings.STDIO_CPU_SECONDS = 500, 64, 9
+        told = "import resource as r, sys; sys.exit(str([r.getrlimit(n)[0] for n in (2, 7, 0, 4)]))"
+        assert "[500000000, 64, 9, 0]" in (await failure(script(told))).message
+
+    @pytest.mark.parametrize(
+        ("code", "words"),
+        [
+            ("import os, time; [os.fork() for _ in range(6)]; time.sleep(60)", "more than 20 processes"),
+            ("kept = [bytearray(10**7) for _ in range(100)]", "MemoryError"),
+            ("import os, time; [os.fork() for _ in range(3)]; kept = b'x' * 10**8; time.sleep(60)", "more than 300 MB"),
+            ("while True: pass", "ended with status"),
+        ],
+    )
+    async def test_one_that_takes_too_much_is_ended_and_says_so(self, settings, code, words):
+        settings.STDIO_MEMORY_MB, settings.STDIO_PROCESSES, settings.STDIO_CPU_SECONDS = 300, 20, 1
+        before = running()
+        error = await failure(script(code))
+        assert error.code == "unreachable"
+        assert words in error.message
+        await until(lambda: not running() - before)
+
     async def test_one_that_will_not_stop_is_killed_with_its_children(self):
         stubborn = (
             "import signal, subprocess, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
@@ -370,11 +398,14 @@ import asyncio, sys
 sys.path.insert(0, {str(ROOT)!r})
 import django
 django.setup()
+from registry.commands import fingerprint
 from registry.connectors import connect
 from registry.models import Server
 
 async def hold():
-    async with connect(Server(transport="stdio", command=sys.executable, args={STDIO_TEXT!r}), {{}}):
+    server = Server(transport="stdio", command=sys.executable, args={STDIO_TEXT!r})
+    server.confirmed_command = fingerprint(server)
+    async with connect(server, {{}}):
         print("connected", flush=True)
         await asyncio.sleep(600)
 

@@ -106,6 +106,23 @@ def test_suggestions_come_from_the_address_of_the_list(web: Client, server: Serv
     assert web.get("/registry?q=to").json()["count"] == 1
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:pwned",
+        " javascript:pwned",
+        "JAVASCRIPT:pwned",
+        "data:text/html,pwned",
+        "//pwned.example",
+        'x" onload=pwned',
+    ],
+)
+def test_an_address_that_is_none_is_no_link_and_no_image(web: Client, address: str) -> None:
+    make_server("evil", homepage=address, repository=address, icon_url=address)
+    for path in ("/servers/evil", "/servers", "/servers?q=evil"):
+        assert "pwned" not in page(web, path)
+
+
 def test_what_servers_say_is_never_markup(web: Client) -> None:
     server = make_server("evil", title=HOSTILE, description=HOSTILE, homepage="javascript:alert(1)", tags=[HOSTILE])
     server.tools.update(description=HOSTILE, input_schema={"properties": {HOSTILE: {"description": HOSTILE}}})

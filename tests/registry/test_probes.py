@@ -7,6 +7,7 @@ import pytest
 
 from registry.models import Server
 from registry.probes import ProbeOutcome, probe
+from tests.conftest import confirmed
 from tests.toys import SERVERS, Toy
 
 
@@ -64,12 +65,12 @@ async def test_an_address_inside_is_blocked():
 
 async def test_a_command_that_dies_is_quoted():
     server = Server(transport="stdio", command=sys.executable, args=["-c", "import sys; sys.exit('no key, no mail')"])
-    assert (await found(server, "no key, no mail", "status 1")).health == "unreachable"
+    assert (await found(confirmed(server), "no key, no mail", "status 1")).health == "unreachable"
 
 
 async def test_a_command_that_serves_is_ok():
     server = Server(transport="stdio", command=sys.executable, args=[str(SERVERS / "text.py"), "--transport", "stdio"])
-    assert (await found(server, "6 tools")).health == "ok"
+    assert (await found(confirmed(server), "6 tools")).health == "ok"
 
 
 async def test_tools_left_out_are_told(toy: Callable[..., Toy]):

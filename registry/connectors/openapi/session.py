@@ -18,6 +18,7 @@ from registry.connectors.openapi.reading import fetch, read
 from registry.connectors.openapi.requests import request_of
 from registry.connectors.openapi.transfer import client, send
 from registry.connectors.recording import MAX_BODY_BYTES, Exchange
+from registry.connectors.repair import MAX_CONTAINERS, containers
 
 
 @asynccontextmanager
@@ -68,6 +69,9 @@ class OpenApiSession:
         except (httpx2.InvalidURL, ValueError) as error:
             raise ConnectorError("invalid_arguments", "The arguments make no address that can be called.") from error
         answer = await send(self.http, request, exchange, limit_bytes=MAX_BODY_BYTES)
+        if containers(answer.body) > MAX_CONTAINERS:
+            message = f"The service's answer holds more than {MAX_CONTAINERS:,} objects and lists."
+            raise ConnectorError("too_large", message, sent=True, http_status=answer.status)
         return result_of(answer, operation.method, _asked_for(service, operation))
 
     async def _service(self) -> Service:
