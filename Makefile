@@ -44,6 +44,7 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/djlint --quiet --lint templates
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive manage.py mcpregistry registry chains chat bench 2> >(grep -v 'nosec encountered' >&2)
 	$(BIN)/mypy
 
 # How many plans of the connected model are right; it needs a model (docs/models.md) and some minutes.

@@ -24,14 +24,14 @@ DISTANCE = "embedding <=> (SELECT vector FROM asked) AS distance"
 SHARING = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
     SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
     WHERE {{among}} AND words @@ %s::tsquery ORDER BY words_score LIMIT %s
-) AS sharing"""
+) AS sharing"""  # nosec B608 # put together from constants; what was typed is a parameter
 SHARING_COMMON = f"""SELECT id, tool_id, server_id, words_score, {DISTANCE} FROM (
     SELECT id, tool_id, server_id, embedding, {WORDS_SCORE} FROM search_documents
     WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
     ORDER BY words_score LIMIT %s
-) AS sharing"""
+) AS sharing"""  # nosec B608 # put together from constants; what was typed is a parameter
 NEAR = f"""SELECT id, tool_id, server_id, {WORDS_SCORE}, {DISTANCE} FROM search_documents
-WHERE {{among}} AND embedding IS NOT NULL ORDER BY distance LIMIT %s"""
+WHERE {{among}} AND embedding IS NOT NULL ORDER BY distance LIMIT %s"""  # nosec B608 # put together from constants; what was typed is a parameter
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ typed AS (
 ), readings AS (
     SELECT typed, word, term_dimension(word) AS dimension, documents FROM ordered WHERE place <= {CLOSEST}
 )
-"""
+"""  # nosec B608 # put together from constants; what was typed is a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,5 +50,5 @@ class Reading:
 def readings(words: Sequence[str]) -> list[Reading]:
     """Of the typed words (lower case) that hardly anybody wrote. One query."""
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH {READINGS} SELECT * FROM readings", {"words": list(words[:MAX_WORDS])})
+        cursor.execute(f"WITH {READINGS} SELECT * FROM readings", {"words": list(words[:MAX_WORDS])})  # nosec B608 # put together from constants; what was typed is a parameter
         return [Reading(*row) for row in cursor.fetchall()]
