@@ -22,7 +22,7 @@ async def stream(request: HttpRequest, id: UUID) -> StreamingHttpResponse:
     after = last_seen(request)
     run_id = await database_sync_to_async(_run_id)(user, id)
     response = StreamingHttpResponse(sse_stream(run_id, after), content_type="text/event-stream; charset=utf-8")
-    response["Cache-Control"] = "no-cache"
+    response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
     return response
 

@@ -11,8 +11,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
 django_application = get_asgi_application()  # sets Django up: what follows needs its app registry
 
 from chains.routing import websocket_urlpatterns  # noqa: E402
+from mcpregistry import edge  # noqa: E402
 from registry import embeddings  # noqa: E402
 
+edge.install()
 embeddings.load_in_background()
 
 application = ProtocolTypeRouter(

@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.filters import filter_servers
+from registry.inputs import Input, asked
 from registry.models import Health, Server, Tool
 from registry.search import MAX_HITS, search_servers, search_tools
 from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
@@ -17,7 +18,7 @@ from registry.serializers import ServerSerializer
 DEFAULT_HITS = 20
 
 
-class SearchQuerySerializer(serializers.Serializer[Any]):
+class SearchQuerySerializer(Input):
     """What both searches take. Blank filters narrow nothing; NUL characters are refused by CharField."""
 
     q = serializers.CharField(
@@ -87,12 +88,6 @@ class ToolSearchSerializer(SearchAnswerSerializer):
     results = ToolHitSerializer(many=True, source="hits")
 
 
-def _asked(request: Request) -> dict[str, Any]:
-    asked = SearchQuerySerializer(data=request.query_params)
-    asked.is_valid(raise_exception=True)
-    return dict(asked.validated_data)
-
-
 class ServerSearchView(APIView):
     @extend_schema(
         operation_id="search_servers",
@@ -101,9 +96,10 @@ class ServerSearchView(APIView):
         responses={200: ServerSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
     )
     def get(self, request: Request) -> Response:
-        asked = _asked(request)
-        q, limit = asked.pop("q"), asked.pop("limit")
-        found: SearchResult = search_servers(q, user=request.user, filters=asked, limit=limit)
+        """The best servers first, each with the tools that matched and why. `mode` says how it was searched."""
+        filters = asked(SearchQuerySerializer, request)
+        q, limit = filters.pop("q"), filters.pop("limit")
+        found: SearchResult = search_servers(q, user=request.user, filters=filters, limit=limit)
         return Response(ServerSearchSerializer(found, context={"request": request}).data)
 
 
@@ -115,9 +111,10 @@ class ToolSearchView(APIView):
         responses={200: ToolSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
     )
     def get(self, request: Request) -> Response:
-        asked = _asked(request)
-        q, limit = asked.pop("q"), asked.pop("limit")
-        servers = filter_servers(Server.objects.visible_to(request.user), asked, request.user)
+        """The same search, one result a tool."""
+        filters = asked(SearchQuerySerializer, request)
+        q, limit = filters.pop("q"), filters.pop("limit")
+        servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
         tools = Tool.objects.present().filter(server__in=servers.values("pk"))
         found: ToolSearchResult = search_tools(q, tools=tools, limit=limit)
         return Response(ToolSearchSerializer(found).data)

@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.credentials import CredentialsLost, decrypt
+from registry.inputs import Input
 from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
 
 MAX_ITEMS = 100
@@ -142,8 +143,10 @@ class SecretsField(serializers.DictField):
             raise serializers.ValidationError(f"The value of {name} must be one line.")
 
 
-class ServerInput(serializers.Serializer[Any]):
+class ServerInput(Input):
     """POST (all of it) and PATCH (some of it) of a server."""
+
+    one_of = ("url", "command", "openapi_url")
 
     name = serializers.CharField(max_length=255)
     title = serializers.CharField(max_length=255, required=False, allow_blank=True)
@@ -169,9 +172,8 @@ class ServerInput(serializers.Serializer[Any]):
         return list(dict.fromkeys(tags))
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        given = [name for name in ("url", "command", "openapi_url") if name in attrs]
-        if len(given) > 1 or (not given and not self.partial):
-            raise serializers.ValidationError({"url": "Give exactly one of url, command and openapi_url."})
+        attrs = super().validate(attrs)
+        given = [name for name in self.one_of if name in attrs]
         for name in ("args", "env"):
             if name in attrs and given and given != ["command"]:
                 raise serializers.ValidationError({name: f"{name} belongs to a server with a command."})
@@ -180,13 +182,12 @@ class ServerInput(serializers.Serializer[Any]):
         return attrs
 
 
-class ApprovalInput(serializers.Serializer[Any]):
+class ApprovalInput(Input):
     default = serializers.ChoiceField(choices=Policy.choices, required=False, allow_null=True)
     tools = serializers.DictField(child=serializers.ChoiceField(choices=Policy.choices), required=False)
 
 
-@extend_schema_field({"oneOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
-class AcceptInput(serializers.Serializer[Any]):
+class AcceptInput(Input):
     schema_hash = serializers.CharField(
         required=False, max_length=64, help_text="of the definition that was looked at; another one is refused"
     )
@@ -207,13 +208,13 @@ class ToolNamesField(serializers.Field[Any, Any, Any, Any]):
         return "all" if value is None else value
 
 
-class ConnectionInput(serializers.Serializer[Any]):
+class ConnectionInput(Input):
     tools = ToolNamesField(default=None)
     approval = ApprovalInput(required=False)
     credentials = SecretsField(required=False, write_only=True)
 
 
-class ServerFilters(serializers.Serializer[Any]):
+class ServerFilters(Input):
     """Query parameters of the list and, but for sort, of the search."""
 
     q = serializers.CharField(required=False, allow_blank=True, max_length=500)
