@@ -97,7 +97,7 @@ class CursorPagination(pagination.CursorPagination):
         self.page_size = self.get_page_size(request)
         self.ordering = tuple(self.ordering)
         self.count = queryset.count()
-        place = self._place(once(request, self.cursor_query_param))
+        place = self._place(once(request.query_params, self.cursor_query_param))
         try:
             after = queryset.filter(self._after(place)) if place else queryset
             rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
@@ -108,7 +108,7 @@ class CursorPagination(pagination.CursorPagination):
         return self.rows
 
     def get_page_size(self, request: Any) -> int:
-        told = once(request, self.page_size_query_param)
+        told = once(request.query_params, self.page_size_query_param)
         if told is None:
             return self.page_size
         if not (told.isascii() and told.isdigit() and len(told) < 5 and 1 <= int(told) <= self.max_page_size):

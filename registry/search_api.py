@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.filters import filter_servers
-from registry.inputs import Input, asked
+from registry.inputs import Input, WholeNumber, asked
 from registry.models import Health, Server, Tool
 from registry.search import MAX_HITS, search_servers, search_tools
 from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
@@ -24,7 +24,7 @@ class SearchQuerySerializer(Input):
     q = serializers.CharField(
         default="", allow_blank=True, max_length=10_000, help_text="the first 2,000 characters count"
     )
-    limit = serializers.IntegerField(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
+    limit = WholeNumber(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
     tag = serializers.CharField(default="", allow_blank=True, max_length=64)
     source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
     transport = serializers.ChoiceField(Server.Transport.choices, default="", allow_blank=True)

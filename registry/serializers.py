@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from registry.credentials import CredentialsLost, decrypt
-from registry.inputs import Input
+from registry.inputs import Input, WholeNumber
 from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
 
 MAX_ITEMS = 100
@@ -225,4 +225,4 @@ class ServerFilters(Input):
     health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)
     owner = serializers.ChoiceField(choices=["me"], required=False, allow_blank=True)
     sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools", "match"], default="newest")
-    limit = serializers.IntegerField(min_value=1, max_value=200, required=False)
+    limit = WholeNumber(min_value=1, max_value=200, required=False)

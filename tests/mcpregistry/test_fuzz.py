@@ -19,9 +19,10 @@ from tests.stack import Stack, running_stack
 from tests.toys import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_900)]
-SECONDS = os.environ.get("FUZZ_SECONDS", "40")
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "40"))
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "3")
 SEEDS = os.environ.get("FUZZ_SEEDS", "1").split(",")
+PHASES = ("coverage", "examples,fuzzing,stateful")  # each with half of the time: the first one would take it all
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -32,12 +33,23 @@ def fuzzed() -> Iterator[Stack]:
         yield running
 
 
+@pytest.mark.parametrize("phases", PHASES)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_input_leads_to_what_the_document_does_not_say(fuzzed: Stack, tmp_path: Path, seed: str) -> None:
+def test_no_input_leads_to_what_the_document_does_not_say(
+    fuzzed: Stack, tmp_path: Path, seed: str, phases: str
+) -> None:
     token, told = fuzzed.manage("token", "fuzz", "--create").strip(), len(fuzzed.output)
     command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIG)]
-    command += ["run", f"{fuzzed.base}/api/schema", "--header", f"Authorization: Token {token}", "--checks", "all"]
-    command += ["--seed", seed, "--max-time", SECONDS, "-n", EXAMPLES, "--no-color"]
+    command += [
+        "run",
+        "--no-color",
+        f"{fuzzed.base}/api/schema",
+        "--header",
+        f"Authorization: Token {token}",
+        "--checks",
+        "all",
+    ]
+    command += ["--phases", phases, "--seed", seed, "--max-time", str(SECONDS // len(PHASES)), "-n", EXAMPLES]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert "test cases" in done.stdout.lower(), done.stdout + done.stderr
