@@ -26,7 +26,7 @@ PERMISSIONS_POLICY = ", ".join(
     f"{name}=()"
     for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "display-capture")
 )
-EVERY_ANSWER = {
+EVERY_ANSWER: dict[str, str] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": PERMISSIONS_POLICY,
     "Cross-Origin-Opener-Policy": "same-origin",
