@@ -29,7 +29,7 @@ SELECT server_id, -(copy * 10000000 + id), is_open, words, bm25, l2_normalize(em
     SELECT array_agg((random() - 0.5) * {NOISE} + 0 * documents.id)::vector(384) FROM generate_series(1, 384)
 ))::halfvec(384) FROM search_documents AS documents, generate_series(1, {COPIES}) AS copy
 WHERE tool_id > 0 AND embedding IS NOT NULL
-"""
+"""  # nosec B608 # put together from constants of this file
 INDEXES = (
     "CREATE INDEX search_document_words ON search_documents USING gin (words)",
     "CREATE INDEX search_document_embedding ON search_documents USING hnsw (embedding halfvec_cosine_ops) "

@@ -38,6 +38,7 @@ from chains.serializers import (
     ValiditySerializer,
 )
 from registry.api import caller
+from registry.inputs import Words, asked, validated
 
 STEPS_IN_A_LIST = Prefetch("tool_runs", ToolRun.objects.defer("arguments", "result"))
 CHUNK_BYTES = 64 * 1024
@@ -88,11 +89,6 @@ def answered(verb: Callable[..., T], **arguments: Any) -> T:
         raise Conflict(error.message, error.code) from error
 
 
-def validated(serializer: Any) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
-
-
 def own(queryset: QuerySet[Any], **lookup: Any) -> Any:
     found = queryset.filter(**lookup).first()
     if found is None:
@@ -133,7 +129,7 @@ class RunList(generics.ListAPIView[Run]):
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Run]:
-        filters = validated(RunFilters(data=self.request.query_params))
+        filters = asked(RunFilters, self.request)
         assert self.paginator is not None
         self.paginator.ordering = SORTS[filters.get("sort", "newest")]  # type: ignore[attr-defined]
         return listed(Run.objects.owned_by(self.request.user), filters).prefetch_related(STEPS_IN_A_LIST)
@@ -142,6 +138,7 @@ class RunList(generics.ListAPIView[Run]):
 class RunDetail(APIView):
     @extend_schema(responses=RunSerializer)
     def get(self, request: Request, pk: Any) -> Response:
+        """A run with its plan, steps, outputs and times."""
         return Response(RunSerializer(own(Run.objects.owned_by(request.user), pk=pk)).data)
 
 
@@ -201,6 +198,8 @@ class RunRetry(APIView):
 
 
 class TemplateList(generics.ListAPIView[Template]):
+    """Your saved templates, newest first."""
+
     serializer_class = TemplateSerializer
 
     def get_queryset(self) -> QuerySet[Template]:
@@ -219,16 +218,19 @@ class TemplateList(generics.ListAPIView[Template]):
 class TemplateDetail(APIView):
     @extend_schema(responses=TemplateSerializer)
     def get(self, request: Request, pk: Any) -> Response:
+        """A saved template with its plan."""
         return Response(TemplateSerializer(own(Template.objects.owned_by(request.user), pk=pk)).data)
 
     @extend_schema(request=TemplatePatch, responses=TemplateSerializer)
     def patch(self, request: Request, pk: Any) -> Response:
+        """Rename or describe a template, or give it another plan: that is its next version."""
         template = own(Template.objects.owned_by(request.user), pk=pk)
         fields = validated(TemplatePatch(data=request.data))
         return Response(TemplateSerializer(answered(services.update_template, template=template, **fields)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: Any) -> Response:
+        """Remove a template. Its runs stay."""
         own(Template.objects.owned_by(request.user), pk=pk).delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -239,9 +241,9 @@ class ResultList(generics.ListAPIView[Result]):
     serializer_class = ResultSerializer
     queryset = Result.objects.all()
 
-    @extend_schema(parameters=[OpenApiParameter("q", str)])
+    @extend_schema(parameters=[Words])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        q = request.query_params.get("q", "").strip()
+        q = asked(Words, request).get("q", "")
         if not q:
             return super().get(request, *args, **kwargs)
         found = [hit.result for hit in search_results(q, results=self.get_queryset())]

@@ -18,6 +18,13 @@ TRY_AGAIN = 1013
 logger = logging.getLogger(__name__)
 
 
+class Nowhere(AsyncWebsocketConsumer):
+    """Any other address: refused, which is no error of ours."""
+
+    async def connect(self) -> None:
+        await self.close()
+
+
 class RunConsumer(AsyncWebsocketConsumer):
     """`/ws/runs/{id}?after=`: JSON text of each event, then the socket is closed. What it is sent, it ignores."""
 

@@ -1,5 +1,5 @@
-from django.urls import path
+from django.urls import path, re_path
 
-from chains.consumers import RunConsumer
+from chains.consumers import Nowhere, RunConsumer
 
-websocket_urlpatterns = [path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi())]
+websocket_urlpatterns = [path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi()), re_path("", Nowhere.as_asgi())]

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from chains.artifacts import INLINE_BYTES
 from chains.history import SORTS
 from chains.models import Result, Run, RunEvent, Template, ToolRun
+from registry.inputs import Input
 
 
 def step_json(tool_run: ToolRun) -> dict[str, Any]:
@@ -107,7 +108,7 @@ class MomentField(serializers.DateTimeField):
             self.fail("overflow", timezone="UTC")
 
 
-class RunFilters(serializers.Serializer[Any]):
+class RunFilters(Input):
     """Query parameters of the list of runs. `until` named as a day takes that day in."""
 
     q = serializers.CharField(
@@ -132,18 +133,17 @@ class PlanField(serializers.JSONField):
     """A plan: docs/plan-format.md. What is wrong inside it is told as problems, each with its path."""
 
 
-class PlanInput(serializers.Serializer[Any]):
+class PlanInput(Input):
     plan = PlanField()
 
 
-class ExecuteInput(serializers.Serializer[Any]):
+class ExecuteInput(Input):
+    one_of = ("template_id", "plan")
+
     template_id = serializers.UUIDField(required=False)
     plan = PlanField(required=False)
     inputs = serializers.DictField(required=False)
     approval = serializers.ChoiceField(["auto", "ask"], required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return exactly_one(attrs, "template_id", "plan")
 
 
 class StartedSerializer(serializers.ModelSerializer[Run]):
@@ -170,18 +170,18 @@ class ValiditySerializer(serializers.Serializer[Any]):
     problems = ProblemSerializer(many=True)
 
 
-class ApproveInput(serializers.Serializer[Any]):
+class ApproveInput(Input):
     step = serializers.CharField(required=False, max_length=64)
     approval_hash = serializers.CharField(max_length=64)
     arguments = serializers.DictField(required=False, help_text="other arguments for the step named")
     plan = serializers.BooleanField(required=False, help_text="approve all that waits or is known ahead")
 
 
-class RejectInput(serializers.Serializer[Any]):
+class RejectInput(Input):
     step = serializers.CharField(required=False, max_length=64)
 
 
-class ResolveInput(serializers.Serializer[Any]):
+class ResolveInput(Input):
     """`result`, for skip: what the step is taken to have given, at most 16 kB."""
 
     step = serializers.CharField(max_length=64)
@@ -194,7 +194,9 @@ class ResolveInput(serializers.Serializer[Any]):
         return value
 
 
-class TemplateInput(serializers.Serializer[Any]):
+class TemplateInput(Input):
+    one_of = ("plan", "run_id")
+
     name = serializers.CharField(max_length=200)
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
@@ -203,11 +205,8 @@ class TemplateInput(serializers.Serializer[Any]):
         child=serializers.CharField(), required=False, help_text='fixed arguments that become inputs: "step/argument"'
     )
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        return exactly_one(attrs, "plan", "run_id")
 
-
-class TemplatePatch(serializers.Serializer[Any]):
+class TemplatePatch(Input):
     name = serializers.CharField(required=False, max_length=200)
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
@@ -217,12 +216,6 @@ class TemplatePatch(serializers.Serializer[Any]):
         max_value=2**31 - 1,
         help_text="the one the plan was made from: 409 if it is not the newest",
     )
-
-
-def exactly_one(attrs: dict[str, Any], first: str, second: str) -> dict[str, Any]:
-    if (first in attrs) == (second in attrs):
-        raise serializers.ValidationError(f"Give either {first} or {second}.")
-    return attrs
 
 
 class TemplateSerializer(serializers.ModelSerializer[Template]):

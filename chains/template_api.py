@@ -8,14 +8,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from chains.api import answered, own, validated
+from chains.api import answered, own
 from chains.models import Template
 from chains.serializers import PlanField, ProblemSerializer, TemplateSerializer
 from chains.template_files import FORMAT, MAX_SERVERS, exported, import_template
 from registry.api import caller
+from registry.inputs import Input, validated
 
 
-class NeededServer(serializers.Serializer[Any]):
+class NeededServer(Input):
     slug = serializers.CharField(max_length=100)
     name = serializers.CharField(required=False, allow_blank=True, max_length=500)
     url = serializers.CharField(required=False, allow_blank=True, max_length=2000)
@@ -23,7 +24,7 @@ class NeededServer(serializers.Serializer[Any]):
     tools = serializers.ListField(child=serializers.CharField(max_length=512), required=False)
 
 
-class TemplateFile(serializers.Serializer[Any]):
+class TemplateFile(Input):
     format = serializers.ChoiceField([FORMAT])
     name = serializers.CharField(max_length=200)
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)

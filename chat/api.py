@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -15,7 +15,7 @@ from rest_framework.settings import api_settings
 from rest_framework.utils.encoders import JSONEncoder
 from rest_framework.views import APIView
 
-from chains.api import answered, own, validated
+from chains.api import answered, own
 from chains.models import Run
 from chat import exports, previews, services
 from chat.models import Conversation, Message
@@ -24,10 +24,12 @@ from chat.serializers import (
     ConversationDetailSerializer,
     ConversationSerializer,
     EditSerializer,
+    ExportFormat,
     InputsSerializer,
     SendSerializer,
     SentSerializer,
 )
+from registry.inputs import Words, asked, validated
 
 MAX_WORDS_CHARACTERS = 200
 
@@ -45,7 +47,7 @@ def own_questions(request: Request) -> QuerySet[Message]:
 
 
 def words_of(request: Request) -> str:
-    return request.query_params.get("q", "").replace("\x00", "")[:MAX_WORDS_CHARACTERS]
+    return str(asked(Words, request).get("q", ""))[:MAX_WORDS_CHARACTERS]
 
 
 class NewestSaid(api_settings.DEFAULT_PAGINATION_CLASS):  # type: ignore[misc, name-defined]
@@ -62,16 +64,14 @@ class ChatView(generics.ListAPIView[Conversation]):
     def get_queryset(self) -> Any:
         return Conversation.objects.owned_by(self.request.user).about(words_of(self.request))
 
-    @extend_schema(parameters=[OpenApiParameter("q", str, description="words in titles and messages")])
+    @extend_schema(parameters=[Words])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         return super().get(request, *args, **kwargs)
 
     @extend_schema(request=SendSerializer, responses={202: SentSerializer})
     def post(self, request: Request) -> Response:
         """Say something. The plan, its steps and the answer follow on the stream."""
-        form = SendSerializer(data=request.data)
-        form.is_valid(raise_exception=True)
-        said = form.validated_data
+        said = validated(SendSerializer(data=request.data))
         user = request.user
         assert user.is_authenticated  # the permission class saw to it
         conversation_id = said.get("conversation_id")
@@ -138,13 +138,13 @@ class ApprovePlanView(APIView):
 
 class ExportView(APIView):
     @extend_schema(
-        parameters=[OpenApiParameter("as", str, enum=["json", "markdown"])],
+        parameters=[ExportFormat],
         responses={(200, "application/json"): ConversationDetailSerializer, (200, "text/markdown"): str},
     )
     def get(self, request: Request, conversation_id: UUID) -> HttpResponse:
         """The conversation as a file: JSON, or with `?as=markdown` to read."""
         conversation = own_conversation(request, conversation_id)
-        if request.query_params.get("as") == "markdown":
+        if asked(ExportFormat, request).get("as") == "markdown":
             return _file(exports.as_markdown(conversation), "text/markdown", f"{conversation.export_name}.md")
         data = json.dumps(exports.as_json(conversation), cls=JSONEncoder, indent=2, ensure_ascii=False)
         return _file(data, "application/json", f"{conversation.export_name}.json")

@@ -11,6 +11,7 @@ from chains.serializers import RunSerializer
 from chat import providers
 from chat.branches import Tree
 from chat.models import Conversation, Message
+from registry.inputs import Input
 
 MAX_MESSAGE_BYTES = 32_000
 
@@ -30,7 +31,7 @@ def not_too_long(value: str) -> str:
     return value
 
 
-class SendSerializer(serializers.Serializer[Any]):
+class SendSerializer(Input):
     conversation_id = serializers.UUIDField(required=False, allow_null=True, help_text="omit to start a new one")
     user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
     approval = serializers.ChoiceField(
@@ -52,7 +53,7 @@ class SendSerializer(serializers.Serializer[Any]):
         return not_too_long(value)
 
 
-class EditSerializer(serializers.Serializer[Any]):
+class EditSerializer(Input):
     user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
     approval = serializers.ChoiceField(["auto", "ask"], required=False)
 
@@ -60,7 +61,7 @@ class EditSerializer(serializers.Serializer[Any]):
         return not_too_long(value)
 
 
-class ApprovePlanSerializer(serializers.Serializer[Any]):
+class ApprovePlanSerializer(Input):
     arguments = serializers.DictField(
         child=serializers.DictField(), required=False, help_text="by step, in the place of the planned ones"
     )
@@ -73,7 +74,12 @@ class SentSerializer(serializers.Serializer[Any]):
     stream_url = serializers.CharField()
 
 
-class InputsSerializer(serializers.Serializer[Any]):
+class ExportFormat(Input):
+    def get_fields(self) -> dict[str, Any]:
+        return {"as": serializers.ChoiceField(["json", "markdown"], default="json")}  # a word that Python keeps
+
+
+class InputsSerializer(Input):
     inputs = serializers.DictField(help_text="what the form of the run's INPUT_REQUIRED asks for")
 
 

@@ -17,6 +17,8 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from registry.inputs import once
+
 API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz", "/v0.1")
 STATUS_CODES = {
     400: "bad_request",
@@ -26,8 +28,10 @@ STATUS_CODES = {
     405: "method_not_allowed",
     409: "conflict",
     413: "too_large",
+    414: "too_large",
     415: "unsupported_media_type",
     429: "throttled",
+    431: "too_large",
 }
 
 
@@ -90,10 +94,10 @@ class CursorPagination(pagination.CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
         self.address = request.build_absolute_uri()
-        self.page_size = self.get_page_size(request) or self.page_size
+        self.page_size = self.get_page_size(request)
         self.ordering = tuple(self.ordering)
         self.count = queryset.count()
-        place = self._place(request.query_params.get(self.cursor_query_param))
+        place = self._place(once(request.query_params, self.cursor_query_param))
         try:
             after = queryset.filter(self._after(place)) if place else queryset
             rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
@@ -102,6 +106,14 @@ class CursorPagination(pagination.CursorPagination):
         self.rows = rows[: self.page_size]
         self.has_next = len(rows) > self.page_size
         return self.rows
+
+    def get_page_size(self, request: Any) -> int:
+        told = once(request.query_params, self.page_size_query_param)
+        if told is None:
+            return self.page_size
+        if not (told.isascii() and told.isdigit() and len(told) < 5 and 1 <= int(told) <= self.max_page_size):
+            raise exceptions.ValidationError({"limit": [f"A whole number from 1 to {self.max_page_size}."]})
+        return int(told)
 
     def get_next_link(self) -> str | None:
         if not self.has_next:
@@ -136,6 +148,18 @@ class CursorPagination(pagination.CursorPagination):
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"results": data, "next": self.get_next_link(), "count": self.count})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        size = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+        return [
+            {
+                "name": self.cursor_query_param,
+                "in": "query",
+                "description": "Where to go on, as `next` of the page before has it.",
+                "schema": {"type": "string", "format": "cursor"},
+            },
+            {"name": self.page_size_query_param, "in": "query", "description": "Rows of a page.", "schema": size},
+        ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         return {

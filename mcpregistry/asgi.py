@@ -11,9 +11,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
 django.setup()  # what follows needs its app registry
 
 from chains.routing import websocket_urlpatterns  # noqa: E402
+from mcpregistry import edge  # noqa: E402
 from mcpregistry.handler import Handler  # noqa: E402
 from registry import embeddings  # noqa: E402
 
+edge.install()
 embeddings.load_in_background()
 
 application = ProtocolTypeRouter(

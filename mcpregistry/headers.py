@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -20,11 +21,21 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "base-uri 'none'",
     ]
 )
-FILE_POLICY = "default-src 'none'; sandbox"  # a file that a tool made is nothing but data
+FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # a file that a tool made is nothing but data
 PERMISSIONS_POLICY = ", ".join(
     f"{name}=()"
     for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "display-capture")
 )
+EVERY_ANSWER: dict[str, str] = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": PERMISSIONS_POLICY,
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": settings.X_FRAME_OPTIONS,
+}
+PRIVATE = "no-store"  # neither a proxy nor the browser of the next one to sit there keeps it
 
 
 class HeadersMiddleware:
@@ -37,9 +48,13 @@ class HeadersMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
-        is_file = response.headers.get("Content-Disposition", "").startswith("attachment")
-        response.headers.setdefault("Content-Security-Policy", FILE_POLICY if is_file else CONTENT_SECURITY_POLICY)
-        response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
-        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        told = response.headers
+        if told.get("Content-Disposition", "").startswith("attachment"):
+            told.setdefault("Content-Security-Policy", FILE_POLICY)
+        if "Access-Control-Allow-Origin" not in told:  # what anybody's page may read is no secret
+            told.setdefault("Cache-Control", PRIVATE)
+        if settings.SECURE_HSTS_SECONDS and request.is_secure():
+            told.setdefault("Strict-Transport-Security", f"max-age={settings.SECURE_HSTS_SECONDS}")
+        for name, value in EVERY_ANSWER.items():
+            told.setdefault(name, value)
         return response

@@ -14,7 +14,7 @@ DATABASE_POOL = 20  # connections of each process
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Bound, so that nobody else gets the port; who connects is refused until `serve`."""
+    """Bound, so that nobody else gets the port; who connects is refused until `programs`."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -125,7 +125,7 @@ class ServerAdmin(Logged, admin.ModelAdmin):
     def records(self, server: Server) -> str:
         rows = server.source_records.light().order_by("source", "external_id")
         links = ((reverse("admin:registry_sourcerecord_change", args=[row.pk]), row, _gone(row)) for row in rows)
-        return format_html_join(mark_safe("<br>"), '<a href="{}">{}</a>{}', links) or "-"
+        return format_html_join(mark_safe("<br>"), '<a href="{}">{}</a>{}', links) or "-"  # nosec B308 # a constant
 
     @admin.action(description="Test the connection of the selected servers")
     def test_connections(self, request: HttpRequest, servers: QuerySet[Server]) -> None:

@@ -17,6 +17,7 @@ from registry import services
 from registry.async_api import authenticated_user, documented_by
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
+from registry.inputs import asked, validated
 from registry.models import Connection, Server, ServerQuerySet, Tool
 from registry.ordering import SORTS, ordered
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
@@ -70,8 +71,7 @@ def own_server(user: Any, slug_or_id: str) -> Server:
     return server
 
 
-# One for all requests: they keep nothing of what they are given, and making one costs more than using it.
-FILTERS, SHOWN = ServerFilters(), ServerSerializer()
+SHOWN = ServerSerializer()  # one for all requests: it keeps nothing of what it shows
 
 
 class SuggestionsRenderer(FragmentRenderer):
@@ -88,7 +88,8 @@ class ServerList(generics.GenericAPIView):
 
     @extend_schema(parameters=[ServerFilters], responses=ServerSerializer(many=True))
     def get(self, request: Request) -> Response:
-        filters = dict(FILTERS.run_validation(request.query_params))
+        """The servers you may see, page by page."""
+        filters = asked(ServerFilters, request)
         servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
         servers = list_filter(servers, filters.get("q", ""))
         servers = ordered(shown(servers, request.user), filters["sort"], filters.get("q", ""))
@@ -99,6 +100,7 @@ class ServerList(generics.GenericAPIView):
 
     @extend_schema(request=ServerInput, responses={201: ServerSerializer})
     def post(self, request: Request) -> Response:
+        """Add a server of your own: by its address, by the command that starts it, or by an OpenAPI document."""
         fields = validated(ServerInput(data=request.data))
         server = saved(services.add_server, owner=caller(request), **fields)
         return Response(ServerSerializer(server).data, status=status.HTTP_201_CREATED)
@@ -107,10 +109,12 @@ class ServerList(generics.GenericAPIView):
 class ServerDetail(APIView):
     @extend_schema(responses=ServerSerializer)
     def get(self, request: Request, server: str) -> Response:
+        """One server, by its slug or id."""
         return Response(ServerSerializer(visible_server(request.user, server)).data)
 
     @extend_schema(request=ServerInput, responses=ServerSerializer)
     def patch(self, request: Request, server: str) -> Response:
+        """Change a server of yours. A new address is a new thing to trust: it is tested and authorised again."""
         found = own_server(request.user, server)
         fields = validated(ServerInput(data=request.data, partial=True))
         return Response(
@@ -119,6 +123,7 @@ class ServerDetail(APIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, server: str) -> Response:
+        """Remove a server of yours."""
         services.delete_server(server=own_server(request.user, server))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -128,6 +133,7 @@ class ServerTools(generics.GenericAPIView):
 
     @extend_schema(responses=ToolSerializer(many=True))
     def get(self, request: Request, server: str) -> Response:
+        """The tools a server offers, each with the policy you set for it."""
         found = visible_server(request.user, server)
         assert self.paginator is not None
         self.paginator.ordering = ("name", "id")  # type: ignore[attr-defined]
@@ -155,6 +161,7 @@ class ToolAccept(APIView):
 class ServerConnection(APIView):
     @extend_schema(responses=ConnectionSerializer)
     def get(self, request: Request, server: str) -> Response:
+        """What you have authorised of a server. Of credentials only the names."""
         connection = connection_of(request.user, visible_server(request.user, server))
         if connection is None:
             raise NotFound("You have not authorised this server.")
@@ -162,6 +169,7 @@ class ServerConnection(APIView):
 
     @extend_schema(request=ConnectionInput, responses=ConnectionSerializer)
     def put(self, request: Request, server: str) -> Response:
+        """Authorise a server's tools, say when to be asked, and leave the credentials it wants."""
         found = visible_server(request.user, server)
         wanted = validated(ConnectionInput(data=request.data))
         try:
@@ -174,6 +182,7 @@ class ServerConnection(APIView):
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, server: str) -> Response:
+        """Take the authorisation and the credentials back."""
         services.revoke(user=caller(request), server=visible_server(request.user, server))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -244,11 +253,6 @@ async def tested_fragment(request: HttpRequest, server: str) -> HttpResponse:
 
 def connection_of(user: Any, server: Server) -> Connection | None:
     return Connection.objects.valid().filter(user_id=user.pk, server=server).first()
-
-
-def validated(serializer: Any) -> dict[str, Any]:
-    serializer.is_valid(raise_exception=True)
-    return dict(serializer.validated_data)
 
 
 def saved(verb: Any, **arguments: Any) -> Server:

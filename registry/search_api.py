@@ -9,6 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.filters import filter_servers
+from registry.inputs import Input, WholeNumber, asked
 from registry.models import Health, Server, Tool
 from registry.search import MAX_HITS, search_servers, search_tools
 from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
@@ -17,13 +18,13 @@ from registry.serializers import ServerSerializer
 DEFAULT_HITS = 20
 
 
-class SearchQuerySerializer(serializers.Serializer[Any]):
+class SearchQuerySerializer(Input):
     """What both searches take. Blank filters narrow nothing; NUL characters are refused by CharField."""
 
     q = serializers.CharField(
         default="", allow_blank=True, max_length=10_000, help_text="the first 2,000 characters count"
     )
-    limit = serializers.IntegerField(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
+    limit = WholeNumber(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
     tag = serializers.CharField(default="", allow_blank=True, max_length=64)
     source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
     transport = serializers.ChoiceField(Server.Transport.choices, default="", allow_blank=True)
@@ -96,12 +97,8 @@ class ToolSearchSerializer(SearchAnswerSerializer):
     results = ToolHitSerializer(many=True, source="hits")
 
 
-# One for all requests: they keep nothing of what they are given, and making one costs more than using it.
-ASKED, HIT, ANSWER = SearchQuerySerializer(), ServerHitSerializer(), ServerSearchSerializer()
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    return dict(ASKED.run_validation(request.query_params))
+# One for all requests: they keep nothing of what they show, and making one costs more than using it.
+HIT, ANSWER = ServerHitSerializer(), ServerSearchSerializer()
 
 
 class ServerSearchView(APIView):
@@ -112,9 +109,10 @@ class ServerSearchView(APIView):
         responses={200: ServerSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
     )
     def get(self, request: Request) -> Response:
-        asked = _asked(request)
-        q, limit = asked.pop("q"), asked.pop("limit")
-        found: SearchResult = search_servers(q, user=request.user, filters=asked, limit=limit)
+        """The best servers first, each with the tools that matched and why. `mode` says how it was searched."""
+        filters = asked(SearchQuerySerializer, request)
+        q, limit = filters.pop("q"), filters.pop("limit")
+        found: SearchResult = search_servers(q, user=request.user, filters=filters, limit=limit)
         return Response(ANSWER.to_representation(found))
 
 
@@ -126,9 +124,10 @@ class ToolSearchView(APIView):
         responses={200: ToolSearchSerializer, 400: OpenApiResponse(description="A parameter is wrong.")},
     )
     def get(self, request: Request) -> Response:
-        asked = _asked(request)
-        q, limit = asked.pop("q"), asked.pop("limit")
-        servers = filter_servers(Server.objects.visible_to(request.user), asked, request.user)
+        """The same search, one result a tool."""
+        filters = asked(SearchQuerySerializer, request)
+        q, limit = filters.pop("q"), filters.pop("limit")
+        servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
         tools = Tool.objects.present().filter(server__in=servers.values("pk"))
         found: ToolSearchResult = search_tools(q, tools=tools, limit=limit)
         return Response(ToolSearchSerializer(found).data)

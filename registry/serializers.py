@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from registry.commands import fingerprint, is_confirmed
 from registry.credentials import CredentialsLost, decrypt
+from registry.inputs import Input, WholeNumber
 from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
 
 MAX_ITEMS = 100
@@ -143,8 +144,10 @@ class SecretsField(serializers.DictField):
             raise serializers.ValidationError(f"The value of {name} must be one line.")
 
 
-class ServerInput(serializers.Serializer[Any]):
+class ServerInput(Input):
     """POST (all of it) and PATCH (some of it) of a server."""
+
+    one_of = ("url", "command", "openapi_url")
 
     name = serializers.CharField(max_length=255)
     title = serializers.CharField(max_length=255, required=False, allow_blank=True)
@@ -170,9 +173,8 @@ class ServerInput(serializers.Serializer[Any]):
         return list(dict.fromkeys(tags))
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        given = [name for name in ("url", "command", "openapi_url") if name in attrs]
-        if len(given) > 1 or (not given and not self.partial):
-            raise serializers.ValidationError({"url": "Give exactly one of url, command and openapi_url."})
+        attrs = super().validate(attrs)
+        given = [name for name in self.one_of if name in attrs]
         for name in ("args", "env"):
             if name in attrs and given and given != ["command"]:
                 raise serializers.ValidationError({name: f"{name} belongs to a server with a command."})
@@ -181,13 +183,12 @@ class ServerInput(serializers.Serializer[Any]):
         return attrs
 
 
-class ApprovalInput(serializers.Serializer[Any]):
+class ApprovalInput(Input):
     default = serializers.ChoiceField(choices=Policy.choices, required=False, allow_null=True)
     tools = serializers.DictField(child=serializers.ChoiceField(choices=Policy.choices), required=False)
 
 
-@extend_schema_field({"oneOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]})
-class AcceptInput(serializers.Serializer[Any]):
+class AcceptInput(Input):
     schema_hash = serializers.CharField(
         required=False, max_length=64, help_text="of the definition that was looked at; another one is refused"
     )
@@ -222,17 +223,17 @@ class CommandSerializer(serializers.Serializer[Any]):
         return shown | {"fingerprint": fingerprint(instance), "confirmed": is_confirmed(instance)}
 
 
-class CommandInput(serializers.Serializer[Any]):
+class CommandInput(Input):
     fingerprint = serializers.CharField(max_length=64, help_text="of the command that was looked at")
 
 
-class ConnectionInput(serializers.Serializer[Any]):
+class ConnectionInput(Input):
     tools = ToolNamesField(default=None)
     approval = ApprovalInput(required=False)
     credentials = SecretsField(required=False, write_only=True)
 
 
-class ServerFilters(serializers.Serializer[Any]):
+class ServerFilters(Input):
     """Query parameters of the list and, but for sort, of the search."""
 
     q = serializers.CharField(required=False, allow_blank=True, max_length=500)
@@ -243,4 +244,4 @@ class ServerFilters(serializers.Serializer[Any]):
     health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)
     owner = serializers.ChoiceField(choices=["me"], required=False, allow_blank=True)
     sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools", "match"], default="newest")
-    limit = serializers.IntegerField(min_value=1, max_value=200, required=False)
+    limit = WholeNumber(min_value=1, max_value=200, required=False)

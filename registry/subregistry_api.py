@@ -23,6 +23,7 @@ from rest_framework import serializers
 from rest_framework.views import APIView
 
 from registry.async_api import documented_by
+from registry.inputs import WholeNumber, once_each
 from registry.models import Server, ServerQuerySet, SourceRecord
 from registry.pages import View, first_sentence, wants_html
 from registry.search import list_filter
@@ -52,7 +53,7 @@ class Filters(serializers.Serializer[Any]):
 
 
 class ListQuery(Filters):
-    limit = serializers.IntegerField(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
+    limit = WholeNumber(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
     cursor = serializers.CharField(default="", allow_blank=True, max_length=4_000)
 
 
@@ -124,7 +125,7 @@ class VersionDocument(APIView):
 @documented_by(ListDocument)
 @open_to_all
 def servers(request: HttpRequest) -> dict[str, Any]:
-    asked = _validated(ListQuery(data=request.GET.dict()))
+    asked = _validated(ListQuery(data=_once_each(request)))
     limit, cursor = asked.pop("limit"), asked.pop("cursor")
     after = None
     if cursor:
@@ -150,6 +151,13 @@ def version(request: HttpRequest, name: str, version: str) -> dict[str, Any]:
     if unquote(version) not in ("latest", entry["server"]["version"]):
         raise Refused("Server not found", 404)
     return entry
+
+
+def _once_each(request: HttpRequest) -> dict[str, str]:
+    try:
+        return once_each(request.GET)
+    except serializers.ValidationError as error:
+        raise Refused(f"A parameter stands twice. {first_sentence(error.detail)}") from error
 
 
 def _validated(serializer: Any) -> dict[str, Any]:

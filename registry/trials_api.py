@@ -18,8 +18,9 @@ from rest_framework.request import Request
 from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
-from registry.api import connection_of, validated, visible_server
+from registry.api import connection_of, visible_server
 from registry.async_api import authenticated_user, documented_by
+from registry.inputs import Input, validated
 from registry.models import Connection, Policy, Server, Tool
 from registry.pages import PageRequest, message_of, refusal
 from registry.tool_forms import ToolForm
@@ -47,7 +48,7 @@ class CallFailed(APIException):
         self.fields = {"sent": error["sent"]}
 
 
-class CallInput(serializers.Serializer[Any]):
+class CallInput(Input):
     arguments = serializers.DictField(default=dict)
     confirm = serializers.BooleanField(default=False)
 

@@ -30,7 +30,7 @@ class EmbeddedError(Exception):
 
 def socket_folder(data_dir: Path, service: str) -> Path:
     digest = hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:12]
-    return Path(f"/tmp/mcp-registry-{os.geteuid()}") / f"{digest}-{service}"
+    return Path(f"/tmp/mcp-registry-{os.geteuid()}") / f"{digest}-{service}"  # nosec B108 # _own_folder refuses a stranger
 
 
 def make_socket_folder(data_dir: Path, service: str, owner: int) -> Path:

@@ -128,7 +128,7 @@ def _spawn(data_dir: Path, lock: int, durable: bool) -> Service:
 def _shared_memory_is_small() -> bool:
     """Containers often give 64 MB, too little for a parallel index build."""
     try:
-        found = os.statvfs("/dev/shm")
+        found = os.statvfs("/dev/shm")  # nosec B108 # asked for its size only
     except FileNotFoundError:
         return False
     return found.f_frsize * found.f_blocks < SMALL_SHARED_MEMORY_BYTES

@@ -18,7 +18,7 @@ SHARING = """SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_scor
 WHERE {among} AND words @@ %s::tsquery ORDER BY words_score LIMIT {limit}"""
 SHARING_COMMON = f"""SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
 WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
-ORDER BY words_score LIMIT {{limit}}"""
+ORDER BY words_score LIMIT {{limit}}"""  # nosec B608 # put together from constants; what was typed is a parameter
 # The distance of the best by words, and the nearest with what their words score; `asked` holds both sides once.
 NEAR = """WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights)
 SELECT id, NULL, NULL, NULL, embedding <=> (SELECT vector FROM asked) FROM search_documents WHERE id = ANY(%s::bigint[])

@@ -31,7 +31,7 @@ SELECT NULL, lexeme, term_dimension(lexeme), coalesce(documents, 0), is_last AND
 UNION ALL SELECT NULL, word, term_dimension(word), documents, false FROM completions
 UNION ALL SELECT typed, word, dimension, documents, false FROM readings
 UNION ALL SELECT NULL, '', 0, documents, false FROM search_terms WHERE word = ''
-"""
+"""  # nosec B608 # put together from constants; what was typed is a parameter
 
 
 @dataclass(frozen=True, slots=True)

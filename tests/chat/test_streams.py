@@ -47,7 +47,7 @@ def turn(say: Say, model: Toy, text: Server) -> Turn:
 def test_a_stream_without_a_beginning_starts_with_the_whole_run(api: APIClient, turn: Turn) -> None:
     response = get(api, f"/chat/{turn.run.pk}/stream")
     assert response.headers["Content-Type"].startswith("text/event-stream")
-    assert (response.headers["Cache-Control"], response.headers["X-Accel-Buffering"]) == ("no-cache", "no")
+    assert (response.headers["Cache-Control"], response.headers["X-Accel-Buffering"]) == ("no-store", "no")
     events = events_in(response.body)
     assert events[0]["type"] == "STATE_SNAPSHOT"
     assert events[0]["snapshot"]["id"] == str(turn.run.pk)

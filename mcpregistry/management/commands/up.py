@@ -73,7 +73,7 @@ def count_of(name: str) -> int:
 
 
 def address(host: str, port: int) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # nosec B104 # how an address is shown, not bound
     return f"http://{shown}:{port}"
 
 
