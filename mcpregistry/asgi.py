@@ -2,15 +2,14 @@
 
 import os
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
 django_application = get_asgi_application()  # sets Django up: what follows needs its app registry
 
 from chains.routing import websocket_urlpatterns  # noqa: E402
+from mcpregistry.websockets import guarded  # noqa: E402
 from registry import embeddings  # noqa: E402
 
 embeddings.load_in_background()
@@ -18,6 +17,6 @@ embeddings.load_in_background()
 application = ProtocolTypeRouter(
     {
         "http": django_application,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": guarded(URLRouter(websocket_urlpatterns)),
     }
 )

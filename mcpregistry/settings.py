@@ -81,6 +81,8 @@ INSTALLED_APPS = [
     "knox",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "django_htmx",
     "template_partials",
@@ -105,6 +107,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "mcpregistry.limits.LimitsMiddleware",
     "mcpregistry.audit.AuditMiddleware",
+    "mcpregistry.second_factor.RequiredMiddleware",
     "mcpregistry.api.OptionalSlashMiddleware",
 ]
 ROOT_URLCONF = "mcpregistry.urls"
@@ -120,6 +123,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chat.context.workspace",
+                "mcpregistry.accounts.mail",
             ],
         },
     },
@@ -174,17 +178,41 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "mcpregistry.tokens.EndWithPassword"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"username"}
-ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_ADAPTER = "mcpregistry.accounts.AccountAdapter"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 PASSWORD_RESET_TIMEOUT = 24 * 3600  # seconds; the one-time sign-in link lives as long
 SIGNUP_OPEN = env_bool("SIGNUP_OPEN", False)
+
+# Mail: letters about accounts. Without a server they are laid into a folder, for whoever runs the registry
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_SECURITY = env("EMAIL_SECURITY") or "starttls"  # starttls, tls or none
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL_SECURITY == "starttls", EMAIL_SECURITY == "tls"
+EMAIL_PORT = env_int("EMAIL_PORT", {"starttls": 587, "tls": 465}.get(EMAIL_SECURITY, 25))
+EMAIL_HOST_USER = env("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_PASSWORD")
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = env("EMAIL_FROM") or "MCP Registry <registry@localhost>"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[MCP Registry] "
+ACCOUNT_EMAIL_VERIFICATION = "optional" if EMAIL_HOST else "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = bool(EMAIL_HOST)  # of a changed password, a new or removed second factor
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # strangers make us write to nobody
+
+# Second factor
+SECOND_FACTOR = env("SECOND_FACTOR") or "optional"  # who must have one: optional (nobody), staff or everyone
+MFA_ADAPTER = "mcpregistry.second_factor.Adapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "MCP Registry"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts are told apart by user name: nobody is locked out by an address
 
 # HTTP API
 REST_FRAMEWORK = {

@@ -55,14 +55,35 @@ class ScopedTokenAuthentication(TokenAuthentication):
         return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, AuthToken]:
-        try:
-            told = token.decode()
-            digest = hash_token(told)
-        except ValueError as error:
-            raise AuthenticationFailed("Invalid token.") from error
-        alive = Q(expiry=None) | Q(expiry__gt=timezone.now())
-        rows = AuthToken.objects.filter(alive, token_key=told[: CONSTANTS.TOKEN_KEY_LENGTH])
-        for row in rows.select_related("user", "grant"):
-            if compare_digest(digest, row.digest):
-                return self.validate_user(row)
-        raise AuthenticationFailed("Invalid token.")
+        row = row_of(token)
+        if row is None:
+            raise AuthenticationFailed("Invalid token.")
+        return self.validate_user(row)
+
+
+def row_of(token: bytes) -> AuthToken | None:
+    """The token's row, unless it is none or has ended."""
+    try:
+        told = token.decode()
+        digest = hash_token(told)
+    except ValueError:
+        return None
+    alive = Q(expiry=None) | Q(expiry__gt=timezone.now())
+    rows = AuthToken.objects.filter(alive, token_key=told[: CONSTANTS.TOKEN_KEY_LENGTH])
+    return next((row for row in rows.select_related("user", "grant") if compare_digest(digest, row.digest)), None)
+
+
+class EndWithPassword:
+    """Told by Django of every changed password, whichever page or command changed it; a new hash of the same is none.
+
+    Sessions end by themselves: they are bound to the password's hash.
+    """
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        """Any password will do."""
+
+    def password_changed(self, password: str, user: User | None = None) -> None:
+        AuthToken.objects.filter(user=user).delete()
+
+    def get_help_text(self) -> str:
+        return ""
