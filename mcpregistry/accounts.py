@@ -1,6 +1,7 @@
 """Accounts of the product: who may sign up, the one-time sign-in link, the account page."""
 
 import logging
+from ipaddress import ip_address
 from smtplib import SMTPException
 from typing import Any
 
@@ -28,6 +29,7 @@ from mcpregistry.models import TokenGrant
 from mcpregistry.second_factor import FACTORS
 from mcpregistry.tokens import make_token
 
+NO_ADDRESS = "::"
 logger = logging.getLogger(__name__)
 
 
@@ -36,8 +38,11 @@ class AccountAdapter(DefaultAccountAdapter):
         return settings.SIGNUP_OPEN
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """The address that limits and the audit log go by, too."""
-        return address_of(request)
+        """The address that limits and the audit log go by, too, where it is one: a proxy may name anything."""
+        try:
+            return str(ip_address(address_of(request)))
+        except ValueError:
+            return NO_ADDRESS
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """The page says the same whether there was somebody to write to or not, so a failure is for the log."""

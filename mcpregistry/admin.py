@@ -5,7 +5,6 @@ from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
-
 from knox.models import AuthToken
 
 from mcpregistry.models import AuditEntry, TokenGrant

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from mcpregistry import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,6 +28,14 @@ def env_int(name: str, default: int) -> int:
 
 def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+def env_choice(name: str, *choices: str) -> str:
+    """The first choice is the default. A misspelt one must not quietly mean less protection."""
+    chosen = env(name) or choices[0]
+    if chosen not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {chosen!r}.")
+    return chosen
 
 
 def kept_secret(path: Path) -> str:
@@ -191,7 +201,7 @@ SIGNUP_OPEN = env_bool("SIGNUP_OPEN", False)
 
 # Mail: letters about accounts. Without a server they are laid into a folder, for whoever runs the registry
 EMAIL_HOST = env("EMAIL_HOST")
-EMAIL_SECURITY = env("EMAIL_SECURITY") or "starttls"  # starttls, tls or none
+EMAIL_SECURITY = env_choice("EMAIL_SECURITY", "starttls", "tls", "none")
 EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL_SECURITY == "starttls", EMAIL_SECURITY == "tls"
 EMAIL_PORT = env_int("EMAIL_PORT", {"starttls": 587, "tls": 465}.get(EMAIL_SECURITY, 25))
 EMAIL_HOST_USER = env("EMAIL_USER")
@@ -206,8 +216,14 @@ ACCOUNT_EMAIL_NOTIFICATIONS = bool(EMAIL_HOST)  # of a changed password, a new o
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # strangers make us write to nobody
 
 # Second factor
-SECOND_FACTOR = env("SECOND_FACTOR") or "optional"  # who must have one: optional (nobody), staff or everyone
+SECOND_FACTOR = env_choice("SECOND_FACTOR", "optional", "staff", "everyone")  # who must have one
 MFA_ADAPTER = "mcpregistry.second_factor.Adapter"
+MFA_FORMS = {
+    "add_webauthn": "mcpregistry.passkeys.AddForm",
+    "login_webauthn": "mcpregistry.passkeys.LoginForm",
+    "authenticate_webauthn": "mcpregistry.passkeys.AuthenticateForm",
+    "reauthenticate_webauthn": "mcpregistry.passkeys.ReauthenticateForm",
+}
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "MCP Registry"
@@ -321,15 +337,34 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+# They write down whole addresses and requests, and credentials may stand in them.
+QUIET = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "openai",
+    "anthropic",
+    "botocore",
+    "boto3",
+    "s3transfer",
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "mcpregistry.redacted_logs.RedactingFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
     "loggers": {
         **{name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
         "mcp": {"level": "CRITICAL"},  # a traceback for every server that is not MCP; we say it in words
+        **{name: {"level": "WARNING"} for name in QUIET},
     },
 }
 

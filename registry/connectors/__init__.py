@@ -16,7 +16,9 @@ from registry.connectors.base import (
     Target,
     ToolDefinition,
 )
+from registry.connectors.redacting import RedactedSession, redacted_error, redacted_log, secrets_of
 from registry.models import Server
+from registry.redaction import Redactor
 
 CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] = {
     Server.Transport.STREAMABLE_HTTP: mcp.connect,
@@ -32,7 +34,8 @@ async def connect(
 ) -> AsyncIterator[Session]:
     """A session with the server, entered and left in the same task. Raises ConnectorError only.
 
-    `on_log` hears what a server started by command writes to its standard error.
+    `on_log` hears what a server started by command writes to its standard error. Credentials it is told do not come
+    back, in whatever it answers.
     """
     if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
@@ -40,8 +43,13 @@ async def connect(
     if connector is None:
         kind = f"an {TRANSPORT_NAMES[server.transport]} document" if server.transport else "no address"
         raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
-    async with connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
-        yield session
+    redactor = Redactor(secrets_of(server, credentials))
+    target = replace(Target.of(server, credentials), on_log=redacted_log(on_log, redactor))
+    try:
+        async with connector(target) as session:
+            yield RedactedSession(session, redactor)
+    except ConnectorError as error:
+        raise redacted_error(error, redactor) from None  # its causes say what it was redacted of
 
 
 __all__ = [
