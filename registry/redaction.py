@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, quote_plus
 
 MIN_SECRET = 6  # characters; what is shorter occurs by chance
+MIN_PIECE = 8  # of a secret that was cut
 REDACTED = "[redacted]"
 Told = TypeVar("Told")
 
@@ -20,6 +21,8 @@ class Redactor:
     def text(self, text: str) -> str:
         for word in self.words:
             text = text.replace(word, REDACTED)
+        for word in self.words:
+            text = without_pieces(text, word)
         return text
 
     def data(self, data: Told) -> Told:
@@ -37,6 +40,29 @@ class Redactor:
         if is_dataclass(data) and not isinstance(data, type):
             return replace(data, **{each.name: self._data(getattr(data, each.name)) for each in fields(data)})
         return data
+
+
+def without_pieces(text: str, word: str) -> str:
+    """Texts are cut, and come in chunks: half of a secret at an edge is taken out as well."""
+    half = max(MIN_PIECE, (len(word) + 1) // 2)
+    if half >= len(word):
+        return text
+    at = text.find(head := word[:half])
+    while at >= 0:
+        text = text[:at] + REDACTED + text[at + alike(text[at:], word) :]
+        at = text.find(head, at + len(REDACTED))
+    at = text.find(tail := word[-half:])
+    while at >= 0:
+        start = at + half - alike(text[: at + half][::-1], word[::-1])
+        text = text[:start] + REDACTED + text[at + half :]
+        at = text.find(tail, start + len(REDACTED))
+    return text
+
+
+def alike(one: str, other: str) -> int:
+    """How many characters two texts begin with together."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def spellings(secret: str) -> set[str]:
