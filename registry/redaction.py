@@ -10,20 +10,21 @@ from urllib.parse import quote, quote_plus
 MIN_SECRET = 6  # characters; what is shorter occurs by chance
 MIN_PIECE = 8  # of a secret that was cut
 REDACTED = "[redacted]"
+MARK = "\0"  # stands for it until all is done: a secret may read like what stands for it
 Told = TypeVar("Told")
 
 
 class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
-        words = {word for secret in secrets for word in spellings(secret)}
+        words = {word for secret in secrets for word in spellings(secret.replace(MARK, ""))}
         self.words = sorted(words, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         for word in self.words:
-            text = text.replace(word, REDACTED)
+            text = text.replace(word, MARK)
         for word in self.words:
             text = without_pieces(text, word)
-        return text
+        return text.replace(MARK, REDACTED)
 
     def data(self, data: Told) -> Told:
         """The same shape, with every text in it redacted, the names of fields too."""
@@ -47,15 +48,11 @@ def without_pieces(text: str, word: str) -> str:
     half = max(MIN_PIECE, (len(word) + 1) // 2)
     if half >= len(word):
         return text
-    at = text.find(head := word[:half])
-    while at >= 0:
-        text = text[:at] + REDACTED + text[at + alike(text[at:], word) :]
-        at = text.find(head, at + len(REDACTED))
-    at = text.find(tail := word[-half:])
-    while at >= 0:
+    while (at := text.find(word[:half])) >= 0:
+        text = text[:at] + MARK + text[at + alike(text[at:], word) :]
+    while (at := text.find(word[-half:])) >= 0:
         start = at + half - alike(text[: at + half][::-1], word[::-1])
-        text = text[:start] + REDACTED + text[at + half :]
-        at = text.find(tail, start + len(REDACTED))
+        text = text[:start] + MARK + text[at + half :]
     return text
 
 

@@ -28,6 +28,7 @@ def owner(alice: User) -> User:
 
 def signed_in(user: User) -> Client:
     client = Client(headers={"User-Agent": "A browser"})
+    user.refresh_from_db()
     client.get(sign_in_path(user))
     return client
 
@@ -86,7 +87,9 @@ def test_tokens_of_somebody_else_stay(owner: User, bob: User) -> None:
 
 
 def test_a_deactivated_user_is_out_at_once(owner: User) -> None:
-    token, client, link = make_token(user=owner, name="script"), signed_in(owner), sign_in_path(owner)
+    token, client = make_token(user=owner, name="script"), signed_in(owner)
+    owner.refresh_from_db()
+    link = sign_in_path(owner)
     User.objects.filter(pk=owner.pk).update(is_active=False)
     assert (is_in(client), works(token)) == (False, False)
     stranger = Client()

@@ -132,6 +132,7 @@ def test_the_admin_is_no_way_around_it(owner: User) -> None:
 
 def test_the_sign_in_link_stands_for_the_password_only(owner: User, client: Client) -> None:
     _, codes = with_app(owner)
+    owner.refresh_from_db()
     link = sign_in_path(owner)
     assert client.get(link).headers["Location"] == "/accounts/2fa/authenticate/"
     assert not is_in(client)
