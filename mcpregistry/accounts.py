@@ -24,10 +24,11 @@ from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from knox.models import AuthToken
 
+from mcpregistry.audit import write
 from mcpregistry.limits import address_of
 from mcpregistry.models import TokenGrant
 from mcpregistry.second_factor import FACTORS
-from mcpregistry.tokens import make_token
+from mcpregistry.tokens import KEY, make_token
 
 NO_ADDRESS = "::"
 logger = logging.getLogger(__name__)
@@ -122,12 +123,15 @@ def account(request: HttpRequest) -> HttpResponse:
     is_asked = request.method == "POST"
     if is_asked and (revoked := request.POST.get("revoke")):
         AuthToken.objects.filter(user=request.user, token_key=revoked).delete()
+        write(request, user=request.user, action="token_revoked", object=revoked)
         messages.success(request, "Token revoked. Whatever still uses it is refused from now on.")
         return redirect("account")
     form = TokenForm(request.POST if is_asked else None)
     if is_asked and form.is_valid():
         assert isinstance(request.user, User)  # who is not signed in does not come here
         new_token = make_token(user=request.user, **form.cleaned_data)
+        told = {"object": form.cleaned_data["name"], "made": f"{new_token[:KEY]} {form.cleaned_data['scope']}"}
+        write(request, user=request.user, action="token_made", **told)
         form = TokenForm()
     shown = {"new_token": new_token, "form": form, "now": timezone.now(), **shown_of(request)}
     return render(request, "account/account.html", shown)

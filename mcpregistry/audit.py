@@ -21,7 +21,13 @@ logger = logging.getLogger(__name__)
 NAMES = ("id", "run_id", "conversation_id")
 MAX_READ = 100_000  # characters of an answer in which the name of what was made is looked for
 CHANGES_NOTHING = ("/chain/validate", "/servers/new/paste", "/templates/tools")
-TOLD_BY_SIGNALS = ("/accounts/login", "/accounts/logout", "/accounts/2fa/authenticate", "/accounts/2fa/webauthn/login")
+TOLD_BY_THEMSELVES = (
+    "/account",
+    "/accounts/login",
+    "/accounts/logout",
+    "/accounts/2fa/authenticate",
+    "/accounts/2fa/webauthn/login",
+)
 
 
 class AuditMiddleware:
@@ -35,7 +41,7 @@ class AuditMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         path = request.path_info.rstrip("/")
-        is_change = request.method not in SAFE_METHODS and path not in CHANGES_NOTHING + TOLD_BY_SIGNALS
+        is_change = request.method not in SAFE_METHODS and path not in CHANGES_NOTHING + TOLD_BY_THEMSELVES
         if is_change and request.user.is_authenticated:
             record(request, response)
         return response
@@ -70,6 +76,19 @@ def write(
         )
     except DatabaseError:
         logger.exception("Not in the audit log: %s %s", request.method, request.path_info)
+
+
+def write_of_command(*, user: Any, action: str, made: str = "") -> None:
+    """What whoever runs the registry did at its own machine."""
+    AuditEntry.objects.create(
+        user_id=user.pk,
+        username=user.get_username(),
+        method="command",
+        action=action,
+        object="manage.py",
+        made=made,
+        status=HTTPStatus.OK,
+    )
 
 
 def action_of(request: HttpRequest) -> str:

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 from mcpregistry.models import TokenGrant
 
 Scope = TokenGrant.Scope
+KEY = CONSTANTS.TOKEN_KEY_LENGTH  # characters by which a token is named
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 RUNNING = ("/chat", "/chain/execute", "/chain/validate", "/chain/runs")
 
@@ -69,7 +70,7 @@ def row_of(token: bytes) -> AuthToken | None:
     except ValueError:
         return None
     alive = Q(expiry=None) | Q(expiry__gt=timezone.now())
-    rows = AuthToken.objects.filter(alive, token_key=told[: CONSTANTS.TOKEN_KEY_LENGTH])
+    rows = AuthToken.objects.filter(alive, token_key=told[:KEY])
     return next((row for row in rows.select_related("user", "grant") if compare_digest(digest, row.digest)), None)
 
 

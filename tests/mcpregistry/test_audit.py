@@ -1,7 +1,10 @@
 """Who did what to which object."""
 
+from io import StringIO
+
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import ProgrammingError, transaction
 from django.test import Client
 from rest_framework.test import APIClient
@@ -39,7 +42,7 @@ def test_a_change_on_a_page_and_in_the_admin_is_written_down(web: Client, alice:
     web.post("/account", {"name": "laptop"})
     User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
     web.post(f"/admin/auth/user/{alice.pk}/delete/", {"post": "yes"})
-    assert entries()[0][2:] == ("account", "/account", 200)
+    assert entries()[0][2:] == ("token_made", "laptop", 200)
     assert entries()[1][2:4] == ("admin:auth_user_delete", f"/admin/auth/user/{alice.pk}/delete/")
 
 
@@ -120,6 +123,19 @@ def test_the_second_factor_coming_going_and_failing_is_written_down(alice: User,
     assert ("second_factor_failed", "totp") in told and ("recovery_codes_made", "") in told
     assert ("second_factor_removed", "totp") in told
     assert secret not in str(list(AuditEntry.objects.values()))
+
+
+def test_tokens_coming_and_going_are_written_down_by_their_first_characters(web: Client, alice: User) -> None:
+    token = web.post("/account", {"name": "laptop", "scope": "run"}).context["new_token"]
+    web.post("/account", {"revoke": token[:15]})
+    told = StringIO()
+    call_command("token", "alice", stdout=told)
+    rows = list(AuditEntry.objects.order_by("id").values_list("action", "object", "made"))
+    assert rows == [
+        ("token_made", "laptop", f"{token[:15]} run"),
+        ("token_revoked", token[:15], ""),
+        ("token_made", "manage.py", told.getvalue()[:15]),
+    ]
 
 
 def test_an_action_of_the_admin_is_written_down_by_its_name(staff: User, client: Client) -> None:

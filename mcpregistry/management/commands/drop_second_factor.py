@@ -4,7 +4,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
+
+from mcpregistry.audit import write_of_command
 
 
 class Command(BaseCommand):
@@ -14,7 +17,9 @@ class Command(BaseCommand):
         parser.add_argument("username")
 
     def handle(self, *args: Any, username: str, **options: Any) -> None:
-        count, _ = Authenticator.objects.filter(user__username=username).delete()
-        if not count:
+        user = User.objects.filter(username=username, authenticator__isnull=False).first()
+        if user is None:
             raise CommandError(f"No user {username!r} has a second factor.")
+        Authenticator.objects.filter(user=user).delete()
+        write_of_command(user=user, action="second_factor_removed", made="all")
         self.stdout.write(f"{username} signs in without a second factor now.")
