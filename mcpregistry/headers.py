@@ -21,6 +21,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 FILE_POLICY = "default-src 'none'; sandbox"  # a file that a tool made is nothing but data
+SHOWS_SECRETS = "/account"  # a new token, recovery codes, the key of an authenticator app: seen once, kept by no browser
 PERMISSIONS_POLICY = ", ".join(
     f"{name}=()"
     for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "display-capture")
@@ -42,4 +43,6 @@ class HeadersMiddleware:
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
+        if request.path_info.startswith(SHOWS_SECRETS):
+            response.headers["Cache-Control"] = "no-store"
         return response
