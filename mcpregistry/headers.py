@@ -21,7 +21,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     ]
 )
 FILE_POLICY = "default-src 'none'; sandbox"  # a file that a tool made is nothing but data
-SHOWS_SECRETS = "/account"  # a new token, recovery codes, the key of an authenticator app: seen once, kept by no browser
+SHOWS_SECRETS = "/account"  # a new token, recovery codes, the key of an authenticator app: no browser keeps them
 PERMISSIONS_POLICY = ", ".join(
     f"{name}=()"
     for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "display-capture")
