@@ -31,7 +31,7 @@ def rotate_secrets() -> Rotation:
     for model, name in encrypted_columns():
         stored = model._default_manager.exclude(**{name: b""}).exclude(**{name: None})
         for pk, data in stored.values_list("pk", name).iterator():
-            _count(done, bytes(data), lambda new, *, of=(model, pk, name, data): _replace(*of, new))
+            _count(done, bytes(data), lambda new, *, of=(model, pk, name, bytes(data)): _replace(*of, new))
     for pk in Authenticator.objects.values_list("pk", flat=True):
         _rotate_authenticator(done, pk)
     return done

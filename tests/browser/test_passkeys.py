@@ -60,7 +60,7 @@ def test_a_passkey_is_added_and_signs_in_alone_and_as_second_factor(visitor: Pag
     visitor.get_by_role("link", name="Add one").click()
     visitor.get_by_label("Password").fill(PASSWORD)
     visitor.get_by_role("button", name="Go on").click()
-    visitor.get_by_label("Name").fill("This laptop")
+    visitor.locator("#id_name").fill("This laptop")
     visitor.get_by_role("button", name="Add it").click()
     expect(visitor.get_by_role("heading", name="Recovery codes")).to_be_visible()
     sign_out(visitor)
@@ -76,6 +76,7 @@ def test_a_passkey_is_added_and_signs_in_alone_and_as_second_factor(visitor: Pag
 
 
 def test_where_passkeys_cannot_work_the_page_says_why_and_what_does(visitor: Page, site: Stack) -> None:
+    with_device(visitor)
     visitor.goto(f"{site.base}/accounts/login/")
     expect(visitor.get_by_role("alert")).to_contain_text("Passkeys need a name")
     visitor.get_by_role("link", name="http://localhost").click()

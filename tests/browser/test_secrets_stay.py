@@ -96,7 +96,11 @@ def servers(site: Stack, leaky: Toy) -> list[dict[str, Any]]:
         {"name": "Leaky header", "url": leaky.url, "credentials": {"X-Api-Key": PLANTED["header"]}},
         {"name": "Leaky bearer", "url": f"{leaky.url}?second", "credentials": bearer},
         {"name": "Leaky env", "command": sys.executable, "args": command, "credentials": {"API_KEY": PLANTED["env"]}},
-        {"name": "Leaky api", "openapi_url": f"{leaky.base}/openapi.json", "credentials": {"key": PLANTED["query"]}},
+        {
+            "name": "Leaky api",
+            "openapi_url": f"{leaky.base}/openapi.json",
+            "credentials": {"api_key": PLANTED["query"]},
+        },
         {"name": "Leaky broken", "url": f"{leaky.base}/broken", "credentials": bearer},
     ]
     return [added(site, **kind) for kind in kinds]

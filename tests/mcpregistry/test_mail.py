@@ -72,8 +72,8 @@ def test_a_forgotten_password_is_renewed_by_the_link_in_a_letter(
 def test_nobody_learns_which_addresses_have_an_account(
     owner: User, letters: Callable[[], Message], client: Client
 ) -> None:
-    strange = client.post(ASK, {"email": "nobody@example.com"}, follow=True).content
-    assert client.post(ASK, {"email": "alice@example.com"}, follow=True).content == strange
+    told = [client.post(ASK, {"email": f"{name}@example.com"}, follow=True).content for name in ("nobody", "alice")]
+    assert len({re.sub(rb"\w{64}", b"", page) for page in told}) == 1  # but for the token of their forms
     assert letters()["To"] == "alice@example.com"  # the first letter there is: strangers get none
 
 
@@ -109,7 +109,7 @@ def test_an_address_is_added_and_verified_by_its_letter(
 @pytest.mark.parametrize(
     ("told", "expected"),
     [
-        ({}, "filebased False False"),
+        ({}, "filebased"),
         ({"EMAIL_HOST": "mail.example"}, "smtp True False 587"),
         ({"EMAIL_HOST": "mail.example", "EMAIL_SECURITY": "tls"}, "smtp False True 465"),
         ({"EMAIL_HOST": "mail.example", "EMAIL_SECURITY": "none", "EMAIL_PORT": "2525"}, "smtp False False 2525"),

@@ -35,7 +35,11 @@ def answer(message: dict[str, Any], told: str) -> dict[str, Any]:
         result = {"content": [{"type": "text", "text": f"You said {told}"}], "structuredContent": {"said": told}}
         result["isError"] = name == "fail"
     if result is None:
-        error = {"code": -32000, "message": f"This does not work with {told}", "data": told}
+        error = {
+            "code": -32000 if method == "tools/call" else -32601,
+            "message": f"This does not work with {told}",
+            "data": told,
+        }
         return {"jsonrpc": "2.0", "id": message["id"], "error": error}
     return {"jsonrpc": "2.0", "id": message["id"], "result": result}
 
@@ -80,7 +84,7 @@ async def say(request: Request) -> Response:
 
 
 def converse() -> None:
-    told = json.dumps(dict(os.environ))
+    told = json.dumps({"API_KEY": os.environ.get("API_KEY")} | dict(os.environ))
     print(f"started with {told}", file=sys.stderr, flush=True)
     for line in sys.stdin:
         message = json.loads(line)
