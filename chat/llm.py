@@ -22,6 +22,7 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from chat.providers import OFFLINE
+from registry.redaction import Redactor
 
 T = TypeVar("T")
 TIMEOUT_S = 240  # of silence; a small model on a busy processor reads a long prompt for minutes
@@ -216,6 +217,7 @@ def _raise_as_ours(error: Exception) -> NoReturn:
 
 
 def _first_line(error: Exception) -> str:
-    """What the vendor said, short, and without anything that looks like a key."""
-    line = str(error).partition("\n")[0]
+    """What the vendor said, short, and without our keys or anything that looks like one."""
+    keys = [settings.OPENAI_API_KEY, settings.ANTHROPIC_API_KEY, settings.COMPATIBLE_API_KEY]
+    line = Redactor(keys).text(str(error).partition("\n")[0])
     return re.sub(r"\b(sk|key)-[\w-]+", "…", line)[:200]

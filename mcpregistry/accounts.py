@@ -1,10 +1,19 @@
 """Accounts of the product: who may sign up, the one-time sign-in link, the account page."""
 
+import logging
+from ipaddress import ip_address
+from smtplib import SMTPException
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import perform_login, record_authentication
+from allauth.account.internal.flows.logout import logout
+from allauth.account.models import Login
+from allauth.mfa.utils import is_mfa_enabled
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import get_user_model, login
+from django.contrib.auth import get_user_model
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
@@ -15,13 +24,40 @@ from django.utils import timezone
 from django.utils.http import urlsafe_base64_decode, urlsafe_base64_encode
 from knox.models import AuthToken
 
+from mcpregistry.audit import write
+from mcpregistry.limits import address_of
 from mcpregistry.models import TokenGrant
-from mcpregistry.tokens import make_token
+from mcpregistry.second_factor import FACTORS
+from mcpregistry.tokens import KEY, make_token
+
+NO_ADDRESS = "::"
+logger = logging.getLogger(__name__)
 
 
 class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return settings.SIGNUP_OPEN
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The address that limits and the audit log go by, too, where it is one: a proxy may name anything."""
+        try:
+            return str(ip_address(address_of(request)))
+        except ValueError:
+            return NO_ADDRESS
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """The page says the same whether there was somebody to write to or not, so a failure is for the log."""
+        if not settings.EMAIL_HOST:
+            settings.EMAIL_FILE_PATH.mkdir(mode=0o700, exist_ok=True)  # letters open accounts
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (SMTPException, OSError):
+            logger.exception("A letter (%s) could not be sent. Check the EMAIL_ settings.", template_prefix)
+
+
+def mail(request: HttpRequest) -> dict[str, Any]:
+    """For every page: is there a mail server?"""
+    return {"mail_is_set": bool(settings.EMAIL_HOST)}
 
 
 class SignInTokens(PasswordResetTokenGenerator):
@@ -48,13 +84,16 @@ def user_of_link(uid: str, token: str) -> User | None:
 
 
 def sign_in(request: HttpRequest, uid: str, token: str) -> HttpResponse:
+    """The link stands for the password. Whoever has a second factor is asked for it all the same."""
     user = user_of_link(uid, token)
     if user is not None:
-        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-    elif not request.user.is_authenticated:
-        messages.error(request, "This sign-in link was used before or has expired. Sign in with your password.")
-        return redirect("account_login")
-    return redirect("workspace")
+        logout(request, show_message=False)
+        record_authentication(request, user, "link", reauthenticated=True)
+        return perform_login(request, Login(user=user, redirect_url=reverse("workspace")))
+    if request.user.is_authenticated:
+        return redirect("workspace")
+    messages.error(request, "This sign-in link was used before or has expired. Sign in with your password.")
+    return redirect("account_login")
 
 
 class TokenForm(forms.Form):
@@ -84,13 +123,22 @@ def account(request: HttpRequest) -> HttpResponse:
     is_asked = request.method == "POST"
     if is_asked and (revoked := request.POST.get("revoke")):
         AuthToken.objects.filter(user=request.user, token_key=revoked).delete()
+        write(request, user=request.user, action="token_revoked", object=revoked)
         messages.success(request, "Token revoked. Whatever still uses it is refused from now on.")
         return redirect("account")
     form = TokenForm(request.POST if is_asked else None)
     if is_asked and form.is_valid():
         assert isinstance(request.user, User)  # who is not signed in does not come here
         new_token = make_token(user=request.user, **form.cleaned_data)
+        told = {"object": form.cleaned_data["name"], "made": f"{new_token[:KEY]} {form.cleaned_data['scope']}"}
+        write(request, user=request.user, action="token_made", **told)
         form = TokenForm()
-    tokens = AuthToken.objects.filter(user=request.user).select_related("grant").order_by("-created")
-    shown = {"tokens": tokens, "new_token": new_token, "form": form, "now": timezone.now()}
+    shown = {"new_token": new_token, "form": form, "now": timezone.now(), **shown_of(request)}
     return render(request, "account/account.html", shown)
+
+
+def shown_of(request: HttpRequest) -> dict[str, Any]:
+    return {
+        "tokens": AuthToken.objects.filter(user=request.user).select_related("grant").order_by("-created"),
+        "has_second_factor": is_mfa_enabled(request.user, FACTORS),
+    }

@@ -1,11 +1,16 @@
 """The audit log and what tokens may do, to look at."""
 
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from knox.models import AuthToken
 
 from mcpregistry.models import AuditEntry, TokenGrant
 from registry.admin import RecordAdmin
+
+admin.site.unregister([Authenticator, UserSession, AuthToken])  # theirs show, and let write, what is secret
 
 
 @admin.register(AuditEntry)
@@ -35,3 +40,29 @@ class TokenGrantAdmin(RecordAdmin):
 
     def ends(self, grant: TokenGrant) -> str:
         return grant.token.expiry.isoformat(timespec="minutes") if grant.token.expiry else "never"
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(RecordAdmin):
+    """Deleting one lets a user in who lost their phone or key."""
+
+    list_display = ["user", "type", "created_at", "last_used_at"]
+    list_filter = ["type"]
+    list_select_related = ["user"]
+    search_fields = ["^user__username"]
+    fields = readonly_fields = ("user", "type", "created_at", "last_used_at")
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(RecordAdmin):
+    list_display = ["user", "ip", "user_agent", "created_at"]
+    list_select_related = ["user"]
+    search_fields = ["^user__username", "^ip"]
+    fields = readonly_fields = ("user", "ip", "user_agent", "created_at")
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        obj.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        for session in queryset:
+            session.end()

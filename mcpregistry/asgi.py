@@ -3,9 +3,7 @@
 import os
 
 import django
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
 django.setup()  # what follows needs its app registry
@@ -13,6 +11,7 @@ django.setup()  # what follows needs its app registry
 from chains.routing import websocket_urlpatterns  # noqa: E402
 from mcpregistry import edge  # noqa: E402
 from mcpregistry.handler import Handler  # noqa: E402
+from mcpregistry.websockets import guarded  # noqa: E402
 from registry import embeddings  # noqa: E402
 
 edge.install()
@@ -21,6 +20,6 @@ embeddings.load_in_background()
 application = ProtocolTypeRouter(
     {
         "http": Handler(),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": guarded(URLRouter(websocket_urlpatterns)),
     }
 )

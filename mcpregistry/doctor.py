@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from smtplib import SMTPException
 from typing import Any
 
 import django_rq
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.core.mail import get_connection
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from langchain_core.messages import HumanMessage
@@ -156,6 +158,18 @@ def hosts() -> str:
     return f"Reached as {', '.join(strangers or settings.ALLOWED_HOSTS)}."
 
 
+def mail() -> str:
+    if not settings.EMAIL_HOST:
+        return "No mail server is set: forgotten passwords are set anew by an administrator."
+    try:
+        with get_connection():
+            return f"The mail server {settings.EMAIL_HOST} lets us in."
+    except (SMTPException, OSError) as error:
+        raise Wrong(
+            f"The mail server {settings.EMAIL_HOST} does not take letters: {_line(error)} Check the EMAIL_ settings."
+        ) from error
+
+
 def workers() -> str:
     idle = [name for name in settings.RQ_QUEUES if not live_workers(django_rq.get_connection(name), name)]
     if idle:
@@ -211,6 +225,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "storage": storage,
     "secret key": secret_key,
     "hosts": hosts,
+    "mail": mail,
     "workers": workers,
     "model": model,
     "clock": clock,

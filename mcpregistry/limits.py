@@ -21,7 +21,17 @@ from mcpregistry.api import error_body, wants_json
 logger = logging.getLogger(__name__)
 WINDOW_S = 60
 SHARED_ADDRESS = 5  # so many people may sit behind one address
-SIGN_IN_PATHS = ("/accounts/login", "/accounts/signup", "/accounts/password", "/admin/login", "/signin/")
+SIGN_IN_PATHS = (
+    "/accounts/login",
+    "/accounts/signup",
+    "/accounts/password",
+    "/accounts/reauthenticate",
+    "/accounts/2fa/authenticate",
+    "/accounts/2fa/reauthenticate",
+    "/accounts/2fa/webauthn/login",
+    "/admin/login",
+    "/signin/",
+)
 SEARCH_PATHS = ("/registry", "/registry/search", "/registry/tools/search", "/servers", "/templates/tools", "/results")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
+
 from mcpregistry import embedded
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -26,6 +28,14 @@ def env_int(name: str, default: int) -> int:
 
 def env_list(name: str, default: str = "") -> list[str]:
     return [item.strip() for item in env(name, default).split(",") if item.strip()]
+
+
+def env_choice(name: str, *choices: str) -> str:
+    """The first choice is the default. A misspelt one must not quietly mean less protection."""
+    chosen = env(name) or choices[0]
+    if chosen not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {chosen!r}.")
+    return chosen
 
 
 def kept_secret(path: Path) -> str:
@@ -81,6 +91,8 @@ INSTALLED_APPS = [
     "knox",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "channels",
     "django_htmx",
     "template_partials",
@@ -105,6 +117,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "mcpregistry.limits.LimitsMiddleware",
     "mcpregistry.audit.AuditMiddleware",
+    "mcpregistry.second_factor.RequiredMiddleware",
     "mcpregistry.api.OptionalSlashMiddleware",
 ]
 ROOT_URLCONF = "mcpregistry.urls"
@@ -120,6 +133,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "chat.context.workspace",
+                "mcpregistry.accounts.mail",
             ],
         },
     },
@@ -175,17 +189,47 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "mcpregistry.tokens.EndWithPassword"},
 ]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_METHODS = {"username"}
-ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*", "password2*"]
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_ADAPTER = "mcpregistry.accounts.AccountAdapter"
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 PASSWORD_RESET_TIMEOUT = 24 * 3600  # seconds; the one-time sign-in link lives as long
 SIGNUP_OPEN = env_bool("SIGNUP_OPEN", False)
+
+# Mail: letters about accounts. Without a server they are laid into a folder, for whoever runs the registry
+EMAIL_HOST = env("EMAIL_HOST")
+EMAIL_SECURITY = env_choice("EMAIL_SECURITY", "starttls", "tls", "none")
+EMAIL_USE_TLS, EMAIL_USE_SSL = EMAIL_SECURITY == "starttls", EMAIL_SECURITY == "tls"
+EMAIL_PORT = env_int("EMAIL_PORT", {"starttls": 587, "tls": 465}.get(EMAIL_SECURITY, 25))
+EMAIL_HOST_USER = env("EMAIL_USER")
+EMAIL_HOST_PASSWORD = env("EMAIL_PASSWORD")
+EMAIL_TIMEOUT = 10  # seconds
+DEFAULT_FROM_EMAIL = env("EMAIL_FROM") or "MCP Registry <registry@localhost>"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+ACCOUNT_EMAIL_SUBJECT_PREFIX = "[MCP Registry] "
+ACCOUNT_EMAIL_VERIFICATION = "optional" if EMAIL_HOST else "none"
+ACCOUNT_EMAIL_NOTIFICATIONS = bool(EMAIL_HOST)  # of a changed password, a new or removed second factor
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False  # strangers make us write to nobody
+
+# Second factor
+SECOND_FACTOR = env_choice("SECOND_FACTOR", "optional", "staff", "everyone")  # who must have one
+MFA_ADAPTER = "mcpregistry.second_factor.Adapter"
+MFA_FORMS = {
+    "add_webauthn": "mcpregistry.passkeys.AddForm",
+    "login_webauthn": "mcpregistry.passkeys.LoginForm",
+    "authenticate_webauthn": "mcpregistry.passkeys.AuthenticateForm",
+    "reauthenticate_webauthn": "mcpregistry.passkeys.ReauthenticateForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "MCP Registry"
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts are told apart by user name: nobody is locked out by an address
 
 # HTTP API
 REST_FRAMEWORK = {
@@ -300,15 +344,34 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+# They write down whole addresses and requests, and credentials may stand in them.
+QUIET = (
+    "httpx",
+    "httpx2",
+    "httpcore",
+    "httpcore2",
+    "urllib3",
+    "openai",
+    "anthropic",
+    "botocore",
+    "boto3",
+    "s3transfer",
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "line": {
+            "()": "mcpregistry.redacted_logs.RedactingFormatter",
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+        }
+    },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
     "loggers": {
         **{name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
         "mcp": {"level": "CRITICAL"},  # a traceback for every server that is not MCP; we say it in words
+        **{name: {"level": "WARNING"} for name in QUIET},
     },
 }
 

@@ -1,12 +1,13 @@
 """API tokens: named, with a scope and an end, told apart in one query."""
 
 from datetime import timedelta
+from functools import cache
 from hmac import compare_digest
 
 from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import Q
-from django.utils import timezone
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import CharField, Q
+from django.db.models.functions import Now
 from knox.auth import TokenAuthentication
 from knox.crypto import hash_token
 from knox.models import AuthToken
@@ -15,8 +16,12 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from mcpregistry.models import TokenGrant
+from registry.prepared import Parameter, Prepared
 
 Scope = TokenGrant.Scope
+TOKEN_COLUMNS = [field.attname for field in AuthToken._meta.concrete_fields]
+USER_COLUMNS = [field.attname for field in User._meta.concrete_fields]
+KEY = CONSTANTS.TOKEN_KEY_LENGTH  # characters by which a token is named
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 RUNNING = ("/chat", "/chain/execute", "/chain/validate", "/chain/runs")
 
@@ -55,14 +60,52 @@ class ScopedTokenAuthentication(TokenAuthentication):
         return found
 
     def authenticate_credentials(self, token: bytes) -> tuple[User, AuthToken]:
-        try:
-            told = token.decode()
-            digest = hash_token(told)
-        except ValueError as error:
-            raise AuthenticationFailed("Invalid token.") from error
-        alive = Q(expiry=None) | Q(expiry__gt=timezone.now())
-        rows = AuthToken.objects.filter(alive, token_key=told[: CONSTANTS.TOKEN_KEY_LENGTH])
-        for row in rows.select_related("user", "grant"):
-            if compare_digest(digest, row.digest):
-                return self.validate_user(row)
-        raise AuthenticationFailed("Invalid token.")
+        row = row_of(token)
+        if row is None:
+            raise AuthenticationFailed("Invalid token.")
+        return self.validate_user(row)
+
+
+def row_of(token: bytes) -> AuthToken | None:
+    """The token's row, unless it is none or has ended."""
+    try:
+        told = token.decode()
+        digest = hash_token(told)
+    except ValueError:
+        return None
+    return next((row for row in _alive(told[:KEY]) if compare_digest(digest, row.digest)), None)
+
+
+def _alive(key: str) -> list[AuthToken]:
+    """Those that have not ended, with their users and grants. Asked by every call of a program: compiled once."""
+    tokens = []
+    for row in _asked().rows(key=key):
+        token = AuthToken.from_db(DEFAULT_DB_ALIAS, TOKEN_COLUMNS, row[: len(TOKEN_COLUMNS)])
+        token.user = User.from_db(DEFAULT_DB_ALIAS, USER_COLUMNS, row[len(TOKEN_COLUMNS) : -1])
+        if row[-1]:
+            token.grant = TokenGrant(token=token, scope=row[-1])
+        tokens.append(token)
+    return tokens
+
+
+@cache
+def _asked() -> Prepared:
+    alive = Q(expiry=None) | Q(expiry__gt=Now())
+    rows = AuthToken.objects.filter(alive, token_key=Parameter("key", CharField()))
+    return Prepared(rows.values_list(*TOKEN_COLUMNS, *(f"user__{name}" for name in USER_COLUMNS), "grant__scope"))
+
+
+class EndWithPassword:
+    """Told by Django of every changed password, whichever page or command changed it; a new hash of the same is none.
+
+    Sessions end by themselves: they are bound to the password's hash.
+    """
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        """Any password will do."""
+
+    def password_changed(self, password: str, user: User | None = None) -> None:
+        AuthToken.objects.filter(user=user).delete()
+
+    def get_help_text(self) -> str:
+        return ""

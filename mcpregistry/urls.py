@@ -1,5 +1,6 @@
 """Every address of the product. Each app lists its own API and pages; paths work with and without a trailing slash."""
 
+from allauth.account.decorators import secure_admin_login
 from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
@@ -8,13 +9,15 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from mcpregistry import accounts, health
 
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # one way in, for everybody
+
 urlpatterns = [
     path("", include("chat.urls")),
     path("", include("chains.urls")),
     path("", include("registry.urls")),
     path("signin/<str:uid>/<str:token>", accounts.sign_in, name="sign_in"),
     path("account", accounts.account, name="account"),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("allauth.urls")),
     path("favicon.ico", RedirectView.as_view(url=f"{settings.STATIC_URL}favicon.svg")),  # the admin names none
     path("healthz", health.healthz, name="healthz"),
     path("api/schema", SpectacularAPIView.as_view(), name="schema"),

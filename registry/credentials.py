@@ -46,6 +46,34 @@ def decrypt(data: bytes | memoryview) -> dict[str, str]:
         raise CredentialsLost(message) from error
 
 
+def encrypt_text(text: str) -> str:
+    return _fernet().encrypt(text.encode()).decode()
+
+
+def decrypt_text(data: str) -> str:
+    """Raises CredentialsLost."""
+    try:
+        return _fernet().decrypt(data.encode()).decode()
+    except InvalidToken as error:
+        raise CredentialsLost("What was stored cannot be read with this SECRET_KEY.") from error
+
+
+def rotated(data: bytes) -> bytes:
+    """The same secret under the newest key. Raises CredentialsLost."""
+    try:
+        return _fernet().rotate(data)
+    except InvalidToken as error:
+        raise CredentialsLost("What was stored cannot be read with any of the keys.") from error
+
+
+def is_under_newest(data: bytes) -> bool:
+    try:
+        Fernet(_key(str(settings.SECRET_KEY))).decrypt(data)
+    except InvalidToken:
+        return False
+    return True
+
+
 def credentials_for(user: "User | AnonymousUser | None", server: Server) -> dict[str, str]:
     """Header or environment names → values, of the caller's own valid connection only. Raises CredentialsLost."""
     if user is None or user.pk is None:

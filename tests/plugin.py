@@ -23,6 +23,8 @@ FOREIGN = (
     "CHAT_",
     "EMBEDDING_MODEL",
     "OFFICIAL_REGISTRY_URL",
+    "EMAIL_",
+    "SECOND_FACTOR",
     "SMITHERY_",
     "MCP_GET_URL",
     "DOCKER_CATALOG_URL",

@@ -17,8 +17,10 @@ from registry.connectors.base import (
     Target,
     ToolDefinition,
 )
+from registry.connectors.redacting import RedactedSession, redacted_error, redacted_log, secrets_of
 from registry.models import Server
 from registry.outbound import OutboundRefused, check_url
+from registry.redaction import Redactor
 from registry.watchdog import loop_watched
 
 CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] = {
@@ -35,7 +37,8 @@ async def connect(
 ) -> AsyncIterator[Session]:
     """A session with the server, entered and left in the same task. Raises ConnectorError only.
 
-    `on_log` hears what a server started by command writes to its standard error.
+    `on_log` hears what a server started by command writes to its standard error. Credentials it is told do not come
+    back, in whatever it answers.
     """
     if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
@@ -48,8 +51,13 @@ async def connect(
         _check_address(server)
     except (MayNotStart, OutboundRefused) as refused:
         raise ConnectorError("blocked", str(refused)) from refused
-    async with loop_watched(), connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
-        yield session
+    redactor = Redactor(secrets_of(server, credentials))
+    target = replace(Target.of(server, credentials), on_log=redacted_log(on_log, redactor))
+    try:
+        async with loop_watched(), connector(target) as session:
+            yield RedactedSession(session, redactor)
+    except ConnectorError as error:
+        raise redacted_error(error, redactor) from None  # its causes say what it was redacted of
 
 
 def _check_address(server: Server) -> None:

@@ -4,6 +4,7 @@ import { drawAll } from "./arrows.js";
 import { showCodeCopies, wireComposer } from "./composer.js";
 import { wireExecute } from "./execute.js";
 import { wirePage } from "./page.js";
+import { wirePasskeys } from "./passkeys.js";
 import { showReplays, wireReplay } from "./replay.js";
 import { showTimes } from "./times.js";
 
@@ -19,6 +20,7 @@ wirePage();
 wireComposer();
 wireExecute();
 wireReplay();
+wirePasskeys();
 boot(document.body);
 document.body.addEventListener("htmx:load", (event) => boot(event.detail.elt));
 document.body.addEventListener("fragment:replaced", (event) => {

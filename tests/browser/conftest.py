@@ -16,6 +16,7 @@ from tests.toys import Toy, running_toy
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 60_000
+PLANTED_KEY = "sk-planted-provider-5d1f77"  # of the language model; looked for in everything the product says
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -43,7 +44,8 @@ def model() -> Iterator[Toy]:
 @pytest.fixture(scope="package")
 def site(model: Toy) -> Iterator[Stack]:
     """The product with a language model."""
-    with running_stack(LLM_PROVIDER="openai", OPENAI_API_KEY="scripted", OPENAI_BASE_URL=model.url) as running:
+    told = {"LLM_PROVIDER": "openai", "OPENAI_API_KEY": PLANTED_KEY, "OPENAI_BASE_URL": model.url}
+    with running_stack(**told, LOG_LEVEL="INFO") as running:
         yield running
 
 

@@ -60,3 +60,11 @@ def test_signing_up_is_closed_unless_opened(client: Client, settings) -> None:
     settings.SIGNUP_OPEN = True
     client.post("/accounts/signup/", form)
     assert User.objects.filter(username="carol").exists()
+
+
+@pytest.mark.parametrize("address", ["unknown", "10.0.0.1:4711", "2001:db8::1"])
+def test_whatever_a_proxy_calls_the_visitor_signing_in_works(alice: User, settings, address: str) -> None:
+    settings.PROXIES = 1
+    client = Client(headers={"X-Forwarded-For": address})
+    client.get(sign_in_path(alice))
+    assert client.get("/account").status_code == 200

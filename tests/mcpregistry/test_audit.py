@@ -1,13 +1,19 @@
 """Who did what to which object."""
 
+from io import StringIO
+
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db import ProgrammingError, transaction
 from django.test import Client
 from rest_framework.test import APIClient
 
+from mcpregistry.accounts import sign_in_path
 from mcpregistry.models import AuditEntry
 from mcpregistry.tokens import make_token
+from registry.models import Server
+from tests.mcpregistry.test_second_factor import code_of
 
 pytestmark = pytest.mark.django_db
 
@@ -36,7 +42,7 @@ def test_a_change_on_a_page_and_in_the_admin_is_written_down(web: Client, alice:
     web.post("/account", {"name": "laptop"})
     User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
     web.post(f"/admin/auth/user/{alice.pk}/delete/", {"post": "yes"})
-    assert entries()[0][2:] == ("account", "/account", 200)
+    assert entries()[0][2:] == ("token_made", "laptop", 200)
     assert entries()[1][2:4] == ("admin:auth_user_delete", f"/admin/auth/user/{alice.pk}/delete/")
 
 
@@ -75,3 +81,70 @@ def test_administrators_read_the_log_and_cannot_write_it(api: APIClient) -> None
     assert root.get(f"{page}/change/").status_code == 200
     assert root.get("/admin/mcpregistry/auditentry/add/").status_code == 403
     assert root.post(f"{page}/delete/", {"post": "yes"}).status_code == 403
+
+
+def actions() -> list[tuple[str, str, str, int]]:
+    return list(AuditEntry.objects.order_by("id").values_list("username", "action", "made", "status"))
+
+
+def test_signing_in_and_out_is_written_down_and_so_is_failing(alice: User, client: Client) -> None:
+    alice.set_password("correct horse battery")
+    alice.save()
+    client.post("/accounts/login/", {"login": "alice", "password": "wrong"})
+    client.post("/accounts/login/", {"login": "my-password-by-mistake", "password": "x"})
+    client.post("/accounts/login/", {"login": "alice", "password": "correct horse battery"})
+    client.post("/accounts/logout/")
+    alice.refresh_from_db()
+    client.get(sign_in_path(alice))
+    assert actions() == [
+        ("alice", "sign_in_failed", "", 401),
+        ("", "sign_in_failed", "", 401),
+        ("alice", "sign_in", "password", 200),
+        ("alice", "sign_out", "", 200),
+        ("alice", "sign_in", "link", 200),
+    ]
+    assert "mistake" not in str(list(AuditEntry.objects.values()))
+    assert "/signin/" not in str(list(AuditEntry.objects.values()))
+
+
+def test_the_second_factor_coming_going_and_failing_is_written_down(alice: User, client: Client) -> None:
+    client.get(sign_in_path(alice))
+    secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
+    client.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
+    client.post("/accounts/2fa/recovery-codes/generate/")
+    stranger = Client()
+    alice.refresh_from_db()
+    stranger.get(sign_in_path(alice))
+    stranger.post("/accounts/2fa/authenticate/", {"code": "000000"})
+    client.post("/accounts/2fa/totp/deactivate/")
+    told = [(action, made) for _, action, made, _ in actions() if not action.startswith("mfa_")]
+    assert told[0] == ("sign_in", "link")
+    assert ("second_factor_added", "totp") in told and ("second_factor_added", "recovery_codes") in told
+    assert ("second_factor_failed", "totp") in told and ("recovery_codes_made", "") in told
+    assert ("second_factor_removed", "totp") in told
+    assert secret not in str(list(AuditEntry.objects.values()))
+
+
+def test_tokens_coming_and_going_are_written_down_by_their_first_characters(web: Client, alice: User) -> None:
+    token = web.post("/account", {"name": "laptop", "scope": "run"}).context["new_token"]
+    web.post("/account", {"revoke": token[:15]})
+    told = StringIO()
+    call_command("token", "alice", stdout=told)
+    rows = list(AuditEntry.objects.order_by("id").values_list("action", "object", "made"))
+    assert rows == [
+        ("token_made", "laptop", f"{token[:15]} run"),
+        ("token_revoked", token[:15], ""),
+        ("token_made", "manage.py", told.getvalue()[:15]),
+    ]
+
+
+def test_an_action_of_the_admin_is_written_down_by_its_name(staff: User, client: Client) -> None:
+    User.objects.filter(pk=staff.pk).update(is_superuser=True)
+    client.force_login(staff)
+    server = Server.objects.create(slug="one", name="One", url="https://one.example/mcp")
+    client.post("/admin/registry/server/", {"action": "verify", "_selected_action": [str(server.pk)]})
+    client.post("/admin/registry/server/", {"action": "<script>", "_selected_action": [str(server.pk)]})
+    assert [action for _, action, _, _ in actions()] == [
+        "admin:registry_server_changelist:verify",
+        "admin:registry_server_changelist",
+    ]

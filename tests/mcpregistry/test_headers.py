@@ -110,6 +110,11 @@ def check_policy(policy: str, *, is_file: bool) -> None:
         assert rules["frame-ancestors"] == rules["base-uri"] == "'none'"
 
 
+@pytest.mark.parametrize("path", ["/account", "/accounts/2fa/", "/accounts/2fa/totp/activate/", "/accounts/login/"])
+def test_no_browser_keeps_a_page_that_may_show_a_secret(web: Client, path: str) -> None:
+    assert web.get(path).headers["Cache-Control"] == "no-store"
+
+
 def test_a_production_set_up_passes_the_deployment_check() -> None:
     production = {"HTTPS": "1", "SECRET_KEY": "k9-Zq_" * 12, "ALLOWED_HOSTS": "registry.example.com", "DEBUG": "0"}
     command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]

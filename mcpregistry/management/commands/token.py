@@ -8,6 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 from knox.models import AuthToken
 
+from mcpregistry.audit import write_of_command
+from mcpregistry.tokens import KEY
+
 
 class Command(BaseCommand):
     help = "Print a new API token of a user."
@@ -25,6 +28,7 @@ class Command(BaseCommand):
             user.is_staff = True
             user.save(update_fields=["is_staff"])
         _, token = AuthToken.objects.create(user=user)
+        write_of_command(user=user, action="token_made", made=token[:KEY])
         self.stdout.write(token)
 
 
