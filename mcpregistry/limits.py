@@ -17,6 +17,9 @@ from django.shortcuts import render
 from redis import Redis, RedisError
 
 from mcpregistry.api import error_body, wants_json
+from registry.pages import message_of
+from registry.pages import refusal as told
+from registry.quotas import QuotaReached
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 60
@@ -38,6 +41,12 @@ class LimitsMiddleware:
         kind = kind_of(request)
         wait_s = seconds_to_wait(request, kind) if kind and settings.RATE_LIMITS[kind] else 0
         return refusal(request, kind, wait_s) if wait_s else self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Whose quota is full is told where they are, on whichever page it was; the API tells it by itself."""
+        if not isinstance(error, QuotaReached) or wants_json(request):
+            return None
+        return told(request, message_of(error), error.status_code)
 
 
 def kind_of(request: HttpRequest) -> str:

@@ -20,12 +20,14 @@ from registry.models.servers import (
     Tool,
     ToolQuerySet,
 )
+from registry.models.teams import Belonging, Invitation, Shareable, Team, TeamQuerySet, shared_index, teams_of
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
     "SEARCH_COLUMNS",
     "TERM_SPACE",
     "Acceptance",
+    "Belonging",
     "CatalogueSource",
     "Connection",
     "ConnectionQuerySet",
@@ -34,13 +36,19 @@ __all__ = [
     "HealthCheck",
     "HealthCheckQuerySet",
     "ImportRun",
+    "Invitation",
     "LightManager",
     "Policy",
     "SearchDocument",
     "SearchDocumentQuerySet",
     "Server",
     "ServerQuerySet",
+    "Shareable",
     "SourceRecord",
+    "Team",
+    "TeamQuerySet",
     "Tool",
     "ToolQuerySet",
+    "shared_index",
+    "teams_of",
 ]

@@ -13,11 +13,13 @@ from registry.services.servers import (
     delete_server,
     update_server,
 )
+from registry.services.sharing import MayNotShare, share
 
 __all__ = [
     "AddressRefused",
     "ChangedAgain",
     "DuplicateServer",
+    "MayNotShare",
     "MayNotStart",
     "NotConnected",
     "ServerFields",
@@ -30,5 +32,6 @@ __all__ = [
     "keep_credentials",
     "record_probe",
     "revoke",
+    "share",
     "update_server",
 ]
