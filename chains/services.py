@@ -318,10 +318,10 @@ def retry(*, run: Run) -> Run:
     """Take up a failed or cancelled run from its first unfinished step, as a new attempt. Raises Conflict or
     TooManyRuns."""
     with transaction.atomic():
+        _check_room(run.owner)
         run = _locked(run)
         if run.status not in (Run.Status.FAILED, Run.Status.CANCELLED):
             raise Conflict("not_finished", f"Only a failed or cancelled run can be tried again; it is {run.status}.")
-        _check_room(run.owner)
         run.attempt += 1
         run.status, run.finished_at, run.cancel_requested_at = Run.Status.QUEUED, None, None
         run.error = run.outputs = run.lease_expires_at = None

@@ -24,8 +24,8 @@ from registry.quotas import QuotaReached
 logger = logging.getLogger(__name__)
 WINDOW_S = 60
 SHARED_ADDRESS = 5  # so many people may sit behind one address
-SIGN_IN_PATHS = ("/accounts/login", "/accounts/signup", "/accounts/password", "/admin/login", "/signin/")
-SEARCH_PATHS = ("/registry", "/registry/search", "/registry/tools/search", "/servers", "/templates/tools", "/results")
+SIGN_IN_PATHS = ("/accounts/login", "/accounts/password", "/accounts/reauthenticate", "/admin/login", "/signin/")
+SEARCHED_BY = ("q", "search")  # parameters with words to look for
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -52,11 +52,12 @@ class LimitsMiddleware:
 def kind_of(request: HttpRequest) -> str:
     """ "sign_in", "write", "search", or "" for what is not limited."""
     path = request.path_info.rstrip("/")
-    if path.startswith(SIGN_IN_PATHS) and (request.method == "POST" or path.startswith("/signin/")):
+    if path.startswith("/signin/"):
         return "sign_in"
     if request.method not in SAFE_METHODS:
-        return "write"
-    return "search" if path in SEARCH_PATHS and (request.GET.get("q") or path.endswith("/search")) else ""
+        is_stranger = path.startswith("/accounts/") and not request.user.is_authenticated
+        return "sign_in" if is_stranger or path.startswith(SIGN_IN_PATHS) else "write"
+    return "search" if path.endswith("/search") or any(request.GET.get(name) for name in SEARCHED_BY) else ""
 
 
 @cache

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.signals import m2m_changed
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.signals import m2m_changed, pre_delete
 
 from registry.models import Belonging, Connection, Server, Shareable, Team
 from registry.services.teams import lock
@@ -27,7 +27,8 @@ def share(*, thing: Any, team: Team | None, by: User) -> None:
             _check_giving(thing, team, by)
         thing.team = team
         thing.save(update_fields=["team"])
-        Connection.objects.out_of_sight().delete()
+        if isinstance(thing, Server):
+            Connection.objects.out_of_sight().filter(server=thing).delete()
 
 
 def _check_taking_back(thing: Any, by: User) -> None:
@@ -50,17 +51,32 @@ def end_sharing(*, instance: Any, action: str, **_: Any) -> None:
     they its admin, and what they authorised of its servers is deleted. Receives m2m_changed."""
     if action not in ("post_remove", "post_clear"):
         return
-    mine = Q(owner=instance) if isinstance(instance, User) else Q(team=instance.pk)
-    member = Belonging.objects.filter(user_id=OuterRef("owner_id"), group_id=OuterRef("team_id"))
+    is_person = isinstance(instance, User)
     with transaction.atomic():
-        for model in Shareable.__subclasses__():
-            kept: Any = model._default_manager  # type: ignore[attr-defined]
-            kept.filter(mine, ~Exists(member), team__isnull=False, owner__isnull=False).update(team=None)
-        leading: Any = Team.admins.through.objects
+        servers = _unshare(Q(owner=instance) if is_person else Q(team=instance.pk))
         still = Belonging.objects.filter(user_id=OuterRef("user_id"), group_id=OuterRef("team_id"))
-        leading.filter(~Exists(still)).delete()
-        Connection.objects.out_of_sight().delete()
+        Team.admins.through.objects.filter(~Exists(still)).delete()
+        touched = Q(user=instance) if is_person else Q(server__team=instance.pk)
+        Connection.objects.out_of_sight().filter(touched | Q(server__in=servers)).delete()
+
+
+def _unshare(these: Q) -> list[Any]:
+    """What of these is shared with a team its owner is not in; the ids of the servers among it."""
+    member = Belonging.objects.filter(user_id=OuterRef("owner_id"), group_id=OuterRef("team_id"))
+    lost = these & ~Exists(member) & Q(team__isnull=False, owner__isnull=False)
+    servers = list(Server.objects.filter(lost).values_list("pk", flat=True))
+    for model in Shareable.__subclasses__():
+        rows: Any = model._default_manager  # type: ignore[attr-defined]
+        rows.filter(lost).update(team=None)
+    return servers
+
+
+def end_team(*, instance: Team, **_: Any) -> None:
+    """What others authorised of its servers is deleted with it. Receives pre_delete."""
+    others = Connection.objects.filter(server__team=instance, user__is_staff=False)
+    others.exclude(user_id=F("server__owner_id")).delete()
 
 
 def listen() -> None:
     m2m_changed.connect(end_sharing, sender=Belonging)
+    pre_delete.connect(end_team, sender=Team)

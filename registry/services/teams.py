@@ -7,7 +7,7 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import Q
 
-from registry.models import Belonging, Connection, Invitation, Team
+from registry.models import Belonging, Invitation, Team
 from registry.quotas import QuotaReached, check_quota
 
 
@@ -41,9 +41,7 @@ def rename_team(*, team: Team, name: str) -> None:
 
 def delete_team(*, team: Team) -> None:
     """What was shared with it is its owners' alone again."""
-    with transaction.atomic():
-        team.group.delete()
-        Connection.objects.out_of_sight().delete()
+    team.group.delete()  # and what follows from it: `sharing.end_team`
 
 
 def invite(*, team: Team, username: str, by: User) -> User:
