@@ -12,33 +12,12 @@ from django.db.models.functions import Cast, Coalesce, RowNumber
 from django.utils import timezone
 from pgvector.django import VectorField
 
-from registry.models import EMBEDDING_DIMENSIONS, Policy, Server, Shareable, Tool, shared_index, teams_of
+from registry.models import EMBEDDING_DIMENSIONS, OwnedQuerySet, Policy, Server, Shareable, SharedQuerySet, Tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
 
 RESULTS_SEEN = 50
-
-
-class OwnedQuerySet(models.QuerySet[Any]):
-    def owned_by(self, user: "User | AnonymousUser") -> Self:
-        return self.filter(owner_id=user.pk)
-
-
-class SharedQuerySet(OwnedQuerySet):
-    def shared_with(self, user: "User | AnonymousUser") -> Self:
-        """What others share with a team of theirs."""
-        return self.filter(team__in=teams_of(user)).exclude(owner_id=user.pk)
-
-    def visible_to(self, user: "User | AnonymousUser") -> Self:
-        """The user's own, and what is shared with them: two walks of an index, however many there are of others."""
-        ids = self.model._default_manager.order_by().values("pk")
-        return self.filter(pk__in=ids.owned_by(user).union(ids.filter(team__in=teams_of(user)), all=True))
-
-    def of(self, user: "User | AnonymousUser", whose: str) -> Self:
-        """`whose`: "me", "shared", or "" for both."""
-        narrowed = {"me": self.owned_by, "shared": self.shared_with}
-        return narrowed.get(whose, self.visible_to)(user)
 
 
 class TemplateQuerySet(SharedQuerySet):
@@ -68,7 +47,7 @@ class Template(Shareable):
     class Meta:
         db_table = "user_templates"
         ordering = ["-created_at", "-id"]
-        indexes = [shared_index("template_of_team")]
+        indexes = [Shareable.index("template_of_team")]
 
     def __str__(self) -> str:
         return self.name
@@ -398,7 +377,7 @@ class Result(Shareable):
         ordering = ["-created_at", "-id"]
         indexes = [
             models.Index(fields=["owner", "-created_at"], name="result_newest"),
-            shared_index("result_of_team"),
+            Shareable.index("result_of_team"),
         ]
 
     def __str__(self) -> str:

@@ -29,8 +29,9 @@ from chains.plan import (
     with_defaults,
 )
 from chains.refusals import Conflict, InputError
+from chains.template_rows import keep_template, tool_hashes
 from registry.connectors import CallResult
-from registry.quotas import TooManyRuns, check_quota, is_full
+from registry.quotas import TooManyRuns, is_full
 
 
 def start_run(
@@ -356,13 +357,6 @@ def save_template(
     return keep_template(owner=user, name=name, description=description, plan=data, tool_hashes=hashes)
 
 
-def keep_template(*, owner: User, **columns: Any) -> Template:
-    """Raises QuotaReached."""
-    with transaction.atomic():
-        check_quota(owner, "templates", Template.objects.owned_by(owner))
-        return Template.objects.create(owner=owner, **columns)
-
-
 def update_template(
     *,
     template: Template,
@@ -397,21 +391,3 @@ def _give_plan(template: Template, plan: Plan) -> None:
         version=template.version, plan=template.plan, saved_at=template.plan_saved_at, saved_by=template.owner
     )
     template.plan, template.version, template.plan_saved_at = plan.data, template.version + 1, timezone.now()
-
-
-def duplicate_template(*, template: Template, owner: User) -> Template:
-    """Its present plan under another name, without its history; it accepts no tool that the first one did not."""
-    return keep_template(
-        owner=owner,
-        name=f"{template.name[:190]} (copy)",
-        description=template.description,
-        plan=template.plan,
-        tool_hashes=template.tool_hashes,
-    )
-
-
-def tool_hashes(plan: Plan, *, user: User) -> dict[str, str]:
-    """'server/tool' → schema_hash, for every tool the plan names."""
-    toolbox = Toolbox.of(plan.steps, user)
-    tools = [tool for step in plan.steps if (tool := toolbox.tool(step))]
-    return {f"{tool.server.slug}/{tool.name}": tool.schema_hash for tool in tools}

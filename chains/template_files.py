@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from chains.models import Template
 from chains.plan import Plan, PlanError, Problem, Toolbox, check, errors, parse, read
-from chains.services import keep_template, tool_hashes
+from chains.template_rows import keep_template, tool_hashes
 from registry.models import Server
 from registry.packages import package_of
 

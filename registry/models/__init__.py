@@ -1,5 +1,6 @@
 """Which servers and tools exist, who may use them, and what was seen of their health."""
 
+from registry.models.acceptances import Acceptance
 from registry.models.base import (
     EMBEDDING_DIMENSIONS,
     SEARCH_COLUMNS,
@@ -12,7 +13,6 @@ from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
 from registry.models.search import SearchDocument, SearchDocumentQuerySet
 from registry.models.servers import (
-    Acceptance,
     Connection,
     ConnectionQuerySet,
     Server,
@@ -20,7 +20,16 @@ from registry.models.servers import (
     Tool,
     ToolQuerySet,
 )
-from registry.models.teams import Belonging, Invitation, Shareable, Team, TeamQuerySet, shared_index, teams_of
+from registry.models.teams import (
+    Belonging,
+    Invitation,
+    OwnedQuerySet,
+    Shareable,
+    SharedQuerySet,
+    Team,
+    TeamQuerySet,
+    teams_of,
+)
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
@@ -38,17 +47,18 @@ __all__ = [
     "ImportRun",
     "Invitation",
     "LightManager",
+    "OwnedQuerySet",
     "Policy",
     "SearchDocument",
     "SearchDocumentQuerySet",
     "Server",
     "ServerQuerySet",
     "Shareable",
+    "SharedQuerySet",
     "SourceRecord",
     "Team",
     "TeamQuerySet",
     "Tool",
     "ToolQuerySet",
-    "shared_index",
     "teams_of",
 ]

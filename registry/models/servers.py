@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Lower
 from django.utils import timezone
 from pgvector.django import VectorField
 
+from registry.models.acceptances import Acceptance
 from registry.models.base import (
     EMBEDDING_DIMENSIONS,
     Health,
@@ -22,8 +23,7 @@ from registry.models.base import (
     first_probe_at,
 )
 from registry.models.catalogues import SourceRecord
-from registry.models.observed import Definition
-from registry.models.teams import Belonging, Shareable, shared_index, teams_of
+from registry.models.teams import Belonging, Shareable, teams_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -198,7 +198,7 @@ class Server(Shareable):
             models.Index(fields=["updated_at"], name="server_updated"),
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
             models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
-            shared_index("server_of_team"),
+            Shareable.index("server_of_team"),
             GinIndex(fields=["tags"], name="server_tags"),
             GinIndex(fields=["former_slugs"], name="server_former_slugs"),
         ]
@@ -397,21 +397,3 @@ class Connection(models.Model):
             return False
         is_newer = server.last_healthcheck is None or self.checked_at >= server.last_healthcheck
         return is_newer or Health.NEEDS_AUTH in (self.health, server.health) or server.health == Health.UNTESTED
-
-
-class Acceptance(models.Model):
-    """The definition of a tool that a connection's user accepted. Another one may not be called."""
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="acceptances")
-    name = models.CharField(max_length=512)
-    definition = models.ForeignKey(
-        Definition, on_delete=models.PROTECT, db_column="schema_hash", related_name="acceptances"
-    )
-    accepted_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "accepted_tools"
-        constraints = [models.UniqueConstraint(fields=["connection", "name"], name="one_acceptance_per_tool")]
-
-    def __str__(self) -> str:
-        return f"{self.connection_id}: {self.name}"

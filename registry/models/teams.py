@@ -1,6 +1,6 @@
 """Teams: people who share servers, templates and results. Who belongs to one is told by its group of Django's."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group, User
@@ -100,6 +100,27 @@ class Invitation(models.Model):
         return f"{self.user_id} to {self.team_id}"
 
 
+class OwnedQuerySet(models.QuerySet[Any]):
+    def owned_by(self, user: "User | AnonymousUser") -> Self:
+        return self.filter(owner_id=user.pk)
+
+
+class SharedQuerySet(OwnedQuerySet):
+    def shared_with(self, user: "User | AnonymousUser") -> Self:
+        """What others share with a team of theirs."""
+        return self.filter(team__in=teams_of(user)).exclude(owner_id=user.pk)
+
+    def visible_to(self, user: "User | AnonymousUser") -> Self:
+        """The user's own, and what is shared with them: two walks of an index, however many there are of others."""
+        ids = self.model._default_manager.order_by().values("pk")
+        return self.filter(pk__in=ids.owned_by(user).union(ids.filter(team__in=teams_of(user)), all=True))
+
+    def of(self, user: "User | AnonymousUser", whose: str) -> Self:
+        """`whose`: "me", "shared", or "" for both."""
+        narrowed = {"me": self.owned_by, "shared": self.shared_with}
+        return narrowed.get(whose, self.visible_to)(user)
+
+
 class Shareable(models.Model):
     """What its `owner` may share with a team of theirs. It stays theirs: members see and use it."""
 
@@ -116,11 +137,11 @@ class Shareable(models.Model):
     class Meta:
         abstract = True
 
+    @staticmethod
+    def index(name: str) -> models.Index:
+        """Of what a team shares; most rows are nobody's but their owner's."""
+        return models.Index(fields=["team"], condition=Q(team__isnull=False), name=name)
+
     def may_be_taken_back_by(self, user: "User | AnonymousUser") -> bool:
         """By its owner, and by the admins of the team it is shared with."""
         return bool(self.owner_id == user.pk or (self.team and self.team.is_led_by(user)))  # type: ignore[attr-defined]
-
-
-def shared_index(name: str) -> models.Index:
-    """Of what a team shares; most rows are nobody's but their owner's."""
-    return models.Index(fields=["team"], condition=Q(team__isnull=False), name=name)

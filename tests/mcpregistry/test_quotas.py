@@ -18,7 +18,8 @@ from chains import leases
 from chains.dispatch import dispatch_waiting, redispatch_abandoned
 from chains.models import Run, Schedule, Template
 from chains.schedules import start_due
-from chains.services import keep_template, start_run
+from chains.services import start_run
+from chains.template_rows import keep_template
 from chat.models import Conversation
 from mcpregistry.tokens import make_token
 from registry.models import Server, Team
