@@ -26,7 +26,8 @@ from registry.models import Server, Team
 from registry.quotas import QuotaReached
 
 pytestmark = pytest.mark.django_db
-PLAN = {"version": 1, "steps": []}
+STEP = {"id": "s1", "server": "none", "tool": "none", "arguments": {}}
+PLAN = {"version": 1, "steps": [STEP]}
 Rows = Callable[[User], Any]
 ROWS: dict[str, Rows] = {
     "servers": Server.objects.owned_by,
@@ -57,14 +58,11 @@ def made(api: APIClient, kind: str, number: int) -> Any:
     if kind == "servers":
         return api.post("/registry", {"name": f"s{number}", "url": f"https://example.com/{number}"})
     if kind == "templates":
-        imported = {"format": "mcp-registry-template", "name": "t", "plan": PLAN | {"steps": [STEP]}}
+        imported = {"format": "mcp-registry-template", "name": "t", "plan": PLAN}
         return api.post("/chain/templates/import", imported)
     if kind == "conversations":
         return api.post("/chat", {"user_msg": "hello"})
     return api.post("/teams", {"name": "t"})
-
-
-STEP = {"id": "s1", "server": "none", "tool": "none", "arguments": {}}
 
 
 @pytest.mark.parametrize("kind", ["servers", "templates", "conversations", "teams"])
