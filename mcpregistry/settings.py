@@ -216,6 +216,7 @@ SPECTACULAR_SETTINGS = {
         "MessageStatus": "chat.models.Message.Status",
         "ResultKind": "chains.models.Result.Kind",
         "Transport": "registry.models.Server.Transport",
+        "TeamRole": "registry.models.Team.Role",
     },
     "PREPROCESSING_HOOKS": ["mcpregistry.documentation.once"],
     "POSTPROCESSING_HOOKS": [

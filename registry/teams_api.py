@@ -49,6 +49,12 @@ class MemberSerializer(serializers.Serializer[Any]):
     role = serializers.ChoiceField(Team.Role.choices)
 
 
+class PeopleSerializer(serializers.Serializer[Any]):
+    results = MemberSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    count = serializers.IntegerField()
+
+
 class InviteInput(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150)
 
@@ -138,7 +144,7 @@ class TeamMembership(APIView):
 
 
 class TeamMembers(APIView):
-    @extend_schema(responses=MemberSerializer(many=True))
+    @extend_schema(responses=PeopleSerializer)
     def get(self, request: Request, pk: int) -> Response:
         people = known_team(request, pk, *MEMBERS).people()
         told = [{"username": user.get_username(), "role": role} for user, role in people]

@@ -8,7 +8,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.signals import m2m_changed, pre_delete
 
 from registry.models import Belonging, Connection, Server, Shareable, Team
-from registry.services.teams import lock
+from registry.services.teams import TeamRefused, lock
 
 
 class MayNotShare(Exception):
@@ -37,7 +37,10 @@ def _check_taking_back(thing: Any, by: User) -> None:
 
 
 def _check_giving(thing: Any, team: Team, by: User) -> None:
-    lock(team)
+    try:
+        lock(team)
+    except TeamRefused as gone:
+        raise MayNotShare(gone.message) from gone
     if thing.owner_id != by.pk:
         raise MayNotShare("Only its owner may share it.")
     if not team.has(by):

@@ -101,8 +101,9 @@ def set_role(*, team: Team, user: User, role: str) -> None:
 
 
 def lock(team: Team) -> None:
-    """Comings and goings and sharing of one team are one after the other."""
-    Team.objects.select_for_update(no_key=True).get(pk=team.pk)
+    """Comings and goings and sharing of one team are one after the other. Raises TeamRefused where it is gone."""
+    if not Team.objects.select_for_update(no_key=True).filter(pk=team.pk).first():
+        raise TeamRefused("There is no such team any more.")
 
 
 def _keep_an_admin(team: Team, *, without: User) -> None:
