@@ -23,8 +23,8 @@ class ToolRunInline(admin.TabularInline):
 
 @admin.register(Template)
 class TemplateAdmin(RecordAdmin):
-    list_display = ["name", "owner", "version", "created_at", "updated_at"]
-    list_select_related = ["owner"]
+    list_display = ["name", "owner", "team", "version", "created_at", "updated_at"]
+    list_select_related = ["owner", "team"]
     search_fields = ["name", "description", "^owner__username"]
     date_hierarchy = "created_at"
 
@@ -100,9 +100,9 @@ class RunEventAdmin(RecordAdmin):
 
 @admin.register(Result)
 class ResultAdmin(RecordAdmin):
-    list_display = ["title", "kind", "owner", "run_id", "size_bytes", "created_at"]
+    list_display = ["title", "kind", "owner", "team", "run_id", "size_bytes", "created_at"]
     list_filter = ["kind"]
-    list_select_related = ["owner"]
+    list_select_related = ["owner", "team"]
     search_fields = ["title", "^run__id", "^owner__username"]
     date_hierarchy = "created_at"
     exclude = ["embedding"]

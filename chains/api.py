@@ -1,16 +1,18 @@
-"""The HTTP API of plans, runs, templates and results: the caller's own; what is another's is not found."""
+"""The HTTP API of plans, runs, templates and results: the caller's own, and of templates and results what is shared
+with a team of theirs; what is another's is not found."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import IO, Any, TypeVar
 from urllib.parse import quote
 
 from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
 from django.db.models import Prefetch, QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import generics, status
-from rest_framework.exceptions import APIException, NotFound, ValidationError
+from rest_framework.exceptions import APIException, NotFound, PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -36,9 +38,11 @@ from chains.serializers import (
     TemplatePatch,
     TemplateSerializer,
     ValiditySerializer,
+    WhoseFilter,
 )
 from registry.api import caller
 from registry.inputs import Words, asked, validated
+from registry.sharing_api import SharedSerializer, shared, team_told
 
 STEPS_IN_A_LIST = Prefetch("tool_runs", ToolRun.objects.defer("arguments", "result"))
 CHUNK_BYTES = 64 * 1024
@@ -96,13 +100,19 @@ def own(queryset: QuerySet[Any], **lookup: Any) -> Any:
     return found
 
 
+def check_own(template: Template, user: User) -> None:
+    """Of one that the user may see. Raises PermissionDenied."""
+    if template.owner_id != user.pk:
+        raise PermissionDenied("Only its owner may change this template: run it, or make a copy of your own.")
+
+
 class Execute(APIView):
     @extend_schema(parameters=[IDEMPOTENCY_KEY], request=ExecuteInput, responses={202: StartedSerializer})
     def post(self, request: Request) -> Response:
         """Run a saved template or a plan."""
         fields = validated(ExecuteInput(data=request.data))
         template_id = fields.pop("template_id", None)
-        template = own(Template.objects.owned_by(request.user), pk=template_id) if template_id else None
+        template = own(Template.objects.visible_to(request.user), pk=template_id) if template_id else None
         key = request.headers.get("Idempotency-Key", "")
         if len(key) > 200:
             raise ValidationError({"Idempotency-Key": ["At most 200 characters."]})
@@ -203,15 +213,25 @@ class TemplateList(generics.ListAPIView[Template]):
     serializer_class = TemplateSerializer
 
     def get_queryset(self) -> QuerySet[Template]:
-        return Template.objects.owned_by(self.request.user)
+        asked = validated(WhoseFilter(data=self.request.query_params))
+        return Template.objects.of(self.request.user, asked.get("owner", ""))
+
+    @extend_schema(parameters=[WhoseFilter])
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """The caller's own, and what others share with a team of theirs."""
+        return super().get(request, *args, **kwargs)
 
     @extend_schema(request=TemplateInput, responses={201: TemplateSerializer})
     def post(self, request: Request) -> Response:
         """Save a plan, or the plan of a run."""
         fields = validated(TemplateInput(data=request.data))
+        team = team_told(fields, caller(request))
+        fields.pop("team", None)
         run_id = fields.pop("run_id", None)
         run = own(Run.objects.owned_by(request.user), pk=run_id) if run_id else None
         template = answered(services.save_template, user=request.user, run=run, **fields)
+        if team is not None:
+            shared(template, team, caller(request))
         return Response(TemplateSerializer(template).data, status=status.HTTP_201_CREATED)
 
 
@@ -219,19 +239,29 @@ class TemplateDetail(APIView):
     @extend_schema(responses=TemplateSerializer)
     def get(self, request: Request, pk: Any) -> Response:
         """A saved template with its plan."""
-        return Response(TemplateSerializer(own(Template.objects.owned_by(request.user), pk=pk)).data)
+        return Response(TemplateSerializer(own(Template.objects.visible_to(request.user), pk=pk)).data)
 
     @extend_schema(request=TemplatePatch, responses=TemplateSerializer)
     def patch(self, request: Request, pk: Any) -> Response:
-        """Rename or describe a template, or give it another plan: that is its next version."""
-        template = own(Template.objects.owned_by(request.user), pk=pk)
+        """Rename or describe a template, or give it another plan: that is its next version. The admins of the team it
+        is shared with may send `"team": null` alone: it is shared no longer."""
+        template, user = own(Template.objects.visible_to(request.user), pk=pk), caller(request)
         fields = validated(TemplatePatch(data=request.data))
-        return Response(TemplateSerializer(answered(services.update_template, template=template, **fields)).data)
+        team, says_team = team_told(fields, user), "team" in fields
+        fields.pop("team", None)
+        if fields or not says_team:
+            check_own(template, user)
+            template = answered(services.update_template, template=template, **fields)
+        if says_team:
+            shared(template, team, user)
+        return Response(TemplateSerializer(template).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: Any) -> Response:
         """Remove a template. Its runs stay."""
-        own(Template.objects.owned_by(request.user), pk=pk).delete()
+        template = own(Template.objects.visible_to(request.user), pk=pk)
+        check_own(template, caller(request))
+        template.delete()
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -241,23 +271,46 @@ class ResultList(generics.ListAPIView[Result]):
     serializer_class = ResultSerializer
     queryset = Result.objects.all()
 
-    @extend_schema(parameters=[Words])
+    @extend_schema(parameters=[Words, WhoseFilter])
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         q = asked(Words, request).get("q", "")
         if not q:
             return super().get(request, *args, **kwargs)
         found = [hit.result for hit in search_results(q, results=self.get_queryset())]
-        return Response({"results": ResultSerializer(found, many=True).data, "next": None, "count": len(found)})
+        told = ResultSerializer(found, many=True, context=self.get_serializer_context()).data
+        return Response({"results": told, "next": None, "count": len(found)})
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "user": self.request.user}
 
     def get_queryset(self) -> QuerySet[Result]:
-        return Result.objects.owned_by(self.request.user).defer("embedding")
+        asked = validated(WhoseFilter(data=self.request.query_params))
+        return Result.objects.of(self.request.user, asked.get("owner", "")).defer("embedding")
+
+
+class ResultDetail(APIView):
+    @extend_schema(responses=ResultSerializer)
+    def get(self, request: Request, pk: Any) -> Response:
+        """One result: your own, or one that is shared with a team of yours."""
+        return self.told(own(Result.objects.visible_to(request.user), pk=pk))
+
+    @extend_schema(request=SharedSerializer, responses=ResultSerializer)
+    def patch(self, request: Request, pk: Any) -> Response:
+        """Share it with a team of yours, or with nobody any more."""
+        result = own(Result.objects.visible_to(request.user), pk=pk)
+        fields = validated(SharedSerializer(data=request.data))
+        shared(result, team_told(fields, caller(request)), caller(request))
+        return self.told(result)
+
+    def told(self, result: Result) -> Response:
+        return Response(ResultSerializer(result, context={"user": self.request.user}).data)
 
 
 class ResultFile(APIView):
     @extend_schema(responses={(200, "application/octet-stream"): OpenApiResponse(OpenApiTypes.BINARY)})
     def get(self, request: Request, pk: Any) -> StreamingHttpResponse:
         """The file itself, to be saved: a browser never shows it as a page of ours."""
-        result = own(Result.objects.owned_by(request.user).exclude(file=None).exclude(file=""), pk=pk)
+        result = own(Result.objects.visible_to(request.user).exclude(file=None).exclude(file=""), pk=pk)
         try:
             opened = files.opened(result)
         except FileNotFoundError as error:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import django_rq
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -68,16 +69,31 @@ def dispatch_chain(run: Run) -> None:
 DISPATCH: dict[str, Callable[[Run], None]] = {Run.Kind.CHAIN: dispatch_chain}
 
 
+def dispatch_waiting(owner_id: int) -> None:
+    """Somebody's run does not take its place any more: the next one of theirs that waits for one is queued."""
+    if settings.RUNS_AT_ONCE and (places := leases.places_of(owner_id)):
+        waiting = Run.objects.abandoned().filter(owner_id=owner_id).order_by("created_at")[:places]
+        for run in _in_no_queue(list(waiting)):
+            _dispatch_now(run)
+
+
 def redispatch_abandoned() -> int:
-    """Queue every acknowledged run that nobody drives and that no queue holds; the number of them."""
+    """Queue every acknowledged run that nobody drives and that no queue holds, if there is a place for it; the number
+    of them."""
     settled = timezone.now() - GRACE
-    abandoned = list(Run.objects.abandoned().filter(created_at__lt=settled).order_by("created_at")[:AT_ONCE])
-    jobs = Job.fetch_many(map(job_id, abandoned), connection=django_rq.get_connection("runs"))
-    forgotten = [run for run, job in zip(abandoned, jobs, strict=True) if job is None or not _will_run(job)]
+    places = settings.RUNS_AT_ONCE or AT_ONCE
+    oldest = Run.objects.abandoned().filter(created_at__lt=settled).first_of_each_owner(places)
+    abandoned = list(oldest.order_by("created_at")[:AT_ONCE])
+    forgotten = [run for run in _in_no_queue(abandoned) if leases.places_of(run.owner_id)]
     for run in forgotten:
         logger.info("Run %s (%s) was abandoned; queued again.", run.pk, run.status)
         _dispatch_now(run)
     return len(forgotten)
+
+
+def _in_no_queue(runs: list[Run]) -> list[Run]:
+    jobs = Job.fetch_many(map(job_id, runs), connection=django_rq.get_connection("runs")) if runs else []
+    return [run for run, job in zip(runs, jobs, strict=True) if job is None or not _will_run(job)]
 
 
 def _will_run(job: Job) -> bool:

@@ -1,9 +1,11 @@
 """Which runs a list shows, and in what order."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chains.models import Run, RunQuerySet
+from django.contrib.auth.models import User
+
+from chains.models import Run, RunQuerySet, Template
 
 SORTS = {
     "newest": ("-created_at", "-id"),
@@ -28,3 +30,17 @@ def listed(runs: RunQuerySet, filters: Mapping[str, Any]) -> RunQuerySet:
     if "duration" in ordering[0]:
         found = found.filter(status__in=Run.FINISHED, finished_at__isnull=False)
     return found.order_by(*ordering)
+
+
+def without_hidden_templates(runs: Iterable[Run], user: User) -> list[Run]:
+    """As they read to this user, unsaved: a template that is shared with them no longer is not named. One query, where
+    there is a template that was another's."""
+    shown = list(runs)
+    others = {run.template_id for run in shown if run.template and run.template.owner_id != user.pk}
+    if not others:
+        return shown
+    visible = set(Template.objects.visible_to(user).filter(pk__in=others).values_list("pk", flat=True))
+    for run in shown:
+        if run.template_id in others - visible:
+            run.template = None
+    return shown

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from chains.comparison import compared
 from chains.drawing import RUN_WORDS
-from chains.history import SORTS, listed
+from chains.history import SORTS, listed, without_hidden_templates
 from chains.models import Run, Template
 from chains.serializers import RunFilters
 from registry.pages import PageRequest, first_sentence, paginate
@@ -37,13 +37,14 @@ def runs(request: PageRequest) -> HttpResponse:
     own = Run.objects.owned_by(request.user)
     ordering = SORTS[chosen.get("sort", "newest")]
     page = paginate(request, listed(own, chosen).select_related("template"), ordering)
+    without_hidden_templates(page.items, request.user)
     context = {
         "page": page,
         "typed": typed,
         "refused": [f"{name}: {first_sentence(said)}" for name, said in filters.errors.items()],
         "is_narrowed": bool(typed.keys() - {"sort"}),
         "is_first_visit": not page.items and not own.exists(),
-        "templates": Template.objects.owned_by(request.user).order_by("name").only("name")[:TEMPLATES_OFFERED],
+        "templates": Template.objects.visible_to(request.user).order_by("name").only("name")[:TEMPLATES_OFFERED],
         "statuses": RUN_WORDS.items(),
         "kinds": KIND_WORDS.items(),
         "sorts": SORT_WORDS.items(),
@@ -59,7 +60,7 @@ def runs_compared(request: PageRequest) -> HttpResponse:
     """`?run=…&run=…`: the earlier one on the left, whichever was named first."""
     ids = [each for name in request.GET.getlist("run")[:10] if (each := _uuid(name))]
     found = Run.objects.owned_by(request.user).filter(pk__in=ids).select_related("template")
-    pair = list(found.prefetch_related("tool_runs").order_by("created_at", "id"))
+    pair = without_hidden_templates(found.prefetch_related("tool_runs").order_by("created_at", "id"), request.user)
     if len(pair) < len(set(ids)):
         raise Http404("You have no such run.")
     if len(pair) != 2:

@@ -7,12 +7,16 @@ whoever claimed the run after it has a higher one.
 import uuid
 from datetime import timedelta
 
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from chains.models import Run
 
 LEASE_SECONDS = 30
+AS_MANY_AS_THERE_ARE = 1_000_000
 
 
 class LostLease(Exception):
@@ -20,17 +24,29 @@ class LostLease(Exception):
 
 
 def claim(run_id: uuid.UUID | str, seconds: float = LEASE_SECONDS) -> int | None:
-    """A fencing token, or None where the run is over, unknown, or in somebody's hands."""
+    """A fencing token, or None where the run is over, unknown, in somebody's hands, or has to wait for a place."""
     free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-    claimed = (
-        Run.objects.unfinished()
-        .filter(free, pk=run_id)
-        .update(lease_token=F("lease_token") + 1, lease_expires_at=Now() + timedelta(seconds=seconds))
-    )
+    with transaction.atomic():
+        owner = User.objects.select_for_update(no_key=True, of=("self",)).filter(runs__pk=run_id).only("pk").first()
+        if owner is None or not places_of(owner.pk, beside=run_id):
+            return None
+        claimed = (
+            Run.objects.unfinished()
+            .filter(free, pk=run_id)
+            .update(lease_token=F("lease_token") + 1, lease_expires_at=Now() + timedelta(seconds=seconds))
+        )
     if not claimed:
         return None
     # The row was locked by the update; until the lease runs out nobody else changes the token.
     return Run.objects.values_list("lease_token", flat=True).get(pk=run_id)
+
+
+def places_of(owner_id: int, *, beside: uuid.UUID | str | None = None) -> int:
+    """How many more runs of this user may be driven now, beside those that are (but for one)."""
+    if not settings.RUNS_AT_ONCE:
+        return AS_MANY_AS_THERE_ARE
+    driven = Run.objects.going().filter(owner_id=owner_id, lease_expires_at__gt=Now())
+    return max(0, settings.RUNS_AT_ONCE - driven.exclude(pk=beside).count())
 
 
 def renew(run_id: uuid.UUID | str, lease_token: int, seconds: float = LEASE_SECONDS) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q, Subquery
-from django.db.models.functions import Cast, Coalesce
+from django.db.models import Exists, F, OuterRef, Q, Subquery, Window
+from django.db.models.functions import Cast, Coalesce, RowNumber
 from django.utils import timezone
 from pgvector.django import VectorField
 
-from registry.models import EMBEDDING_DIMENSIONS, Policy, Server, Tool
+from registry.models import EMBEDDING_DIMENSIONS, OwnedQuerySet, Policy, Server, Shareable, SharedQuerySet, Tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -20,19 +20,15 @@ if TYPE_CHECKING:
 RESULTS_SEEN = 50
 
 
-class OwnedQuerySet(models.QuerySet[Any]):
-    def owned_by(self, user: "User | AnonymousUser") -> Self:
-        return self.filter(owner_id=user.pk)
-
-
-class TemplateQuerySet(OwnedQuerySet):
-    def with_last_run(self) -> Self:
-        """`last_run_id`: of its newest run, or None."""
-        newest = Run.objects.filter(template=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
+class TemplateQuerySet(SharedQuerySet):
+    def with_last_run(self, user: "User | AnonymousUser") -> Self:
+        """`last_run_id`: of this user's newest run of it, or None."""
+        runs = Run.objects.owned_by(user).filter(template=OuterRef("pk"))
+        newest = runs.order_by("-created_at").values("pk")[:1]
         return self.annotate(last_run_id=Subquery(newest))
 
 
-class Template(models.Model):
+class Template(Shareable):
     """A saved plan: run again from the sidebar or by API."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -51,6 +47,7 @@ class Template(models.Model):
     class Meta:
         db_table = "user_templates"
         ordering = ["-created_at", "-id"]
+        indexes = [Shareable.index("template_of_team")]
 
     def __str__(self) -> str:
         return self.name
@@ -119,6 +116,10 @@ class RunQuerySet(OwnedQuerySet):
     def unfinished(self) -> "RunQuerySet":
         return self.exclude(status__in=Run.FINISHED)
 
+    def going(self) -> "RunQuerySet":
+        """Not over, and waiting for nobody's word."""
+        return self.filter(status__in=[Run.Status.QUEUED, Run.Status.PLANNING, Run.Status.RUNNING])
+
     def with_duration(self) -> "RunQuerySet":
         """`duration`: a timedelta of the runs that are over, else None."""
         return self.annotate(duration=F("finished_at") - Coalesce("started_at", "created_at"))
@@ -144,18 +145,21 @@ class RunQuerySet(OwnedQuerySet):
         return self.filter(status__in=Run.FINISHED, finished_at__lt=moment) if moment else self.none()
 
     def superseded(self) -> "RunQuerySet":
-        """Without those that say how a template or its schedule went last."""
-        newer = Run.objects.filter(template=OuterRef("template"), created_at__gt=OuterRef("created_at"))
+        """Without those that say how a template or its schedule went last for their owner."""
+        newer = Run.objects.filter(
+            owner=OuterRef("owner"), template=OuterRef("template"), created_at__gt=OuterRef("created_at")
+        )
         last = Schedule.objects.filter(last_run=OuterRef("pk"))
         return self.filter(Q(template=None) | Exists(newer.filter(status__in=Run.FINISHED)), ~Exists(last))
 
     def abandoned(self) -> "RunQuerySet":
         """Runs that were acknowledged and that nobody drives: never started, or their driver's lease ran out."""
-        now = timezone.now()
-        return self.filter(
-            Q(status__in=[Run.Status.QUEUED, Run.Status.PLANNING, Run.Status.RUNNING]),
-            Q(lease_expires_at=None) | Q(lease_expires_at__lt=now),
-        )
+        return self.going().filter(Q(lease_expires_at=None) | Q(lease_expires_at__lt=timezone.now()))
+
+    def first_of_each_owner(self, count: int) -> "RunQuerySet":
+        """The oldest of every owner: who has many waiting does not stand before all others."""
+        place = Window(RowNumber(), partition_by=F("owner"), order_by="created_at")
+        return self.annotate(place=place).filter(place__lte=count)
 
 
 class Run(models.Model):
@@ -344,7 +348,7 @@ class RunEvent(models.Model):
         return f"{self.run_id} #{self.seq} {self.type}"
 
 
-class Result(models.Model):
+class Result(Shareable):
     """What stays of a run for good: its outputs, its answer, its files."""
 
     class Kind(models.TextChoices):
@@ -366,12 +370,15 @@ class Result(models.Model):
     embedding = VectorField(dimensions=EMBEDDING_DIMENSIONS, null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
-    objects = OwnedQuerySet.as_manager()
+    objects = SharedQuerySet.as_manager()
 
     class Meta:
         db_table = "results"
         ordering = ["-created_at", "-id"]
-        indexes = [models.Index(fields=["owner", "-created_at"], name="result_newest")]
+        indexes = [
+            models.Index(fields=["owner", "-created_at"], name="result_newest"),
+            Shareable.index("result_of_team"),
+        ]
 
     def __str__(self) -> str:
         return self.title

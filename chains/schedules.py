@@ -12,12 +12,13 @@ from django.utils import timezone
 from chains import services
 from chains.models import Schedule, Template
 from chains.plan import PlanError
+from registry.quotas import QuotaReached, check_quota
 
 MAX_STARTED_AT_ONCE = 100
 TIMES_SHOWN = 3
 FIELDS = ("minute", "hour", "day", "month", "weekday")
 _CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # “at random”: the next time would be another one at each look
-REFUSALS = (PlanError, services.InputError, services.Conflict)
+REFUSALS = (PlanError, services.InputError, services.Conflict, QuotaReached)
 
 
 def next_after(schedule: Schedule, now: dt.datetime) -> dt.datetime:
@@ -56,11 +57,16 @@ def next_times(schedule: Schedule, now: dt.datetime, count: int = TIMES_SHOWN) -
 def set_schedule(
     *, template: Template, every: int, unit: str, at: dt.time, inputs: Mapping[str, Any] | None = None, cron: str = ""
 ) -> Schedule:
-    """Have a template run by itself, from its next time on, with the inputs given. Raises ValueError."""
+    """Have a template run by itself, from its next time on, with the inputs given.
+
+    Raises ValueError or QuotaReached."""
     values = {"every": every, "unit": unit, "at": at, "cron": cron if unit == Schedule.Unit.CRON else ""}
     following = next_after(Schedule(template=template, **values), timezone.now())
     kept = values | {"inputs": dict(inputs or {}), "error": "", "next_at": following}
-    saved, _ = Schedule.objects.update_or_create(template=template, defaults=kept)
+    with transaction.atomic():
+        others = Schedule.objects.filter(template__owner=template.owner).exclude(template=template)
+        check_quota(template.owner, "schedules", others)
+        saved, _ = Schedule.objects.update_or_create(template=template, defaults=kept)
     return saved
 
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -11,6 +12,7 @@ from chains.artifacts import INLINE_BYTES
 from chains.history import SORTS
 from chains.models import Result, Run, RunEvent, Template, ToolRun
 from registry.inputs import Input
+from registry.sharing_api import TeamField
 
 
 def step_json(tool_run: ToolRun) -> dict[str, Any]:
@@ -122,6 +124,12 @@ class RunFilters(Input):
     sort = serializers.ChoiceField(list(SORTS), required=False, help_text="by duration: only runs that are over")
 
 
+class WhoseFilter(serializers.Serializer[Any]):
+    """Query parameter of what can be shared."""
+
+    owner = serializers.ChoiceField(["me", "shared"], required=False, help_text="only mine, or only what others share")
+
+
 class EventSerializer(serializers.ModelSerializer[RunEvent]):
     class Meta:
         model = RunEvent
@@ -201,6 +209,7 @@ class TemplateInput(Input):
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
     run_id = serializers.UUIDField(required=False)
+    team = TeamField()
     parameters = serializers.ListField(
         child=serializers.CharField(), required=False, help_text='fixed arguments that become inputs: "step/argument"'
     )
@@ -210,6 +219,7 @@ class TemplatePatch(Input):
     name = serializers.CharField(required=False, max_length=200)
     description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
+    team = TeamField()
     version = serializers.IntegerField(
         required=False,
         min_value=1,
@@ -221,12 +231,24 @@ class TemplatePatch(Input):
 class TemplateSerializer(serializers.ModelSerializer[Template]):
     class Meta:
         model = Template
-        fields = ["id", "name", "description", "plan", "tool_hashes", "version", "created_at", "updated_at"]
+        fields = [
+            "id",
+            "name",
+            "description",
+            "plan",
+            "tool_hashes",
+            "version",
+            "owner_id",
+            "team",
+            "created_at",
+            "updated_at",
+        ]
         read_only_fields = fields
 
 
 class ResultSerializer(serializers.ModelSerializer[Result]):
     file_url = serializers.SerializerMethodField()
+    run_id = serializers.SerializerMethodField()
 
     class Meta:
         model = Result
@@ -241,9 +263,15 @@ class ResultSerializer(serializers.ModelSerializer[Result]):
             "mime_type",
             "size_bytes",
             "file_url",
+            "owner_id",
+            "team",
             "created_at",
         ]
         read_only_fields = fields
+
+    def get_run_id(self, result: Result) -> UUID | None:
+        """The caller's own run (context `user`): those of others are not to be seen."""
+        return result.run_id if result.owner_id == self.context["user"].pk else None
 
     def get_file_url(self, result: Result) -> str | None:
         return f"/results/{result.pk}/file" if result.file else None

@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, models, transaction
 from django.utils import timezone
@@ -28,7 +29,9 @@ from chains.plan import (
     with_defaults,
 )
 from chains.refusals import Conflict, InputError
+from chains.template_rows import keep_template, tool_hashes
 from registry.connectors import CallResult
+from registry.quotas import TooManyRuns, is_full
 
 
 def start_run(
@@ -44,7 +47,8 @@ def start_run(
 ) -> Run:
     """Acknowledge a run and have it carried out; without a plan (kind chat) it is planned first.
 
-    The same idempotency_key with the same request returns the first run. Raises PlanError, InputError, Conflict.
+    The same idempotency_key with the same request returns the first run. Raises PlanError, InputError, Conflict or
+    TooManyRuns.
     """
     key, asked = idempotency_key or None, _request_hash(plan, inputs, approval, template, kind)
     if key and (first := Run.objects.owned_by(user).filter(idempotency_key=key).first()):
@@ -69,6 +73,7 @@ def start_run(
 
 @transaction.atomic
 def _create(run: Run, plan: Plan | None) -> Run:
+    _check_room(run.owner)
     run.save(force_insert=True)
     events = [(RUN_STARTED, _started(run))]
     if plan is not None:
@@ -77,6 +82,12 @@ def _create(run: Run, plan: Plan | None) -> Run:
     run.last_seq = publish(run.pk, events)
     dispatch(run)
     return run
+
+
+def _check_room(user: User) -> None:
+    """So many may wait for a place at most. Raises TooManyRuns."""
+    if is_full(user, "runs", Run.objects.owned_by(user).going()):
+        raise TooManyRuns(f"{settings.QUOTAS['runs']:,} runs of yours are under way: let some end, or cancel some.")
 
 
 def _same_request(first: Run, asked: str) -> Run:
@@ -305,8 +316,10 @@ def cancel(*, run: Run) -> Run:
 
 
 def retry(*, run: Run) -> Run:
-    """Take up a failed or cancelled run from its first unfinished step, as a new attempt. Raises Conflict."""
+    """Take up a failed or cancelled run from its first unfinished step, as a new attempt. Raises Conflict or
+    TooManyRuns."""
     with transaction.atomic():
+        _check_room(run.owner)
         run = _locked(run)
         if run.status not in (Run.Status.FAILED, Run.Status.CANCELLED):
             raise Conflict("not_finished", f"Only a failed or cancelled run can be tried again; it is {run.status}.")
@@ -335,12 +348,13 @@ def save_template(
     description: str = "",
     parameters: Collection[str] = (),
 ) -> Template:
-    """Keep a plan, or the plan of a run, to run it again; the fixed arguments named become inputs. Raises PlanError."""
+    """Keep a plan, or the plan of a run, to run it again; the fixed arguments named become inputs. Raises PlanError or
+    QuotaReached."""
     data = plan if run is None else run.plan
     data = with_parameters(data, parameters, user=user) if parameters else data
     checked = checked_plan(data, user=user)
     hashes = tool_hashes(checked, user=user)
-    return Template.objects.create(owner=user, name=name, description=description, plan=data, tool_hashes=hashes)
+    return keep_template(owner=user, name=name, description=description, plan=data, tool_hashes=hashes)
 
 
 def update_template(
@@ -377,21 +391,3 @@ def _give_plan(template: Template, plan: Plan) -> None:
         version=template.version, plan=template.plan, saved_at=template.plan_saved_at, saved_by=template.owner
     )
     template.plan, template.version, template.plan_saved_at = plan.data, template.version + 1, timezone.now()
-
-
-def duplicate_template(*, template: Template) -> Template:
-    """Its present plan under another name, without its history; it accepts no tool that the first one did not."""
-    return Template.objects.create(
-        owner=template.owner,
-        name=f"{template.name[:190]} (copy)",
-        description=template.description,
-        plan=template.plan,
-        tool_hashes=template.tool_hashes,
-    )
-
-
-def tool_hashes(plan: Plan, *, user: User) -> dict[str, str]:
-    """'server/tool' → schema_hash, for every tool the plan names."""
-    toolbox = Toolbox.of(plan.steps, user)
-    tools = [tool for step in plan.steps if (tool := toolbox.tool(step))]
-    return {f"{tool.server.slug}/{tool.name}": tool.schema_hash for tool in tools}

@@ -46,8 +46,8 @@ class TemplateExport(APIView):
     @extend_schema(responses=TemplateFile)
     def get(self, request: Request, pk: Any) -> Response:
         """A template as a file to keep or to pass on: its plan and the servers it needs, nothing secret."""
-        template = own(Template.objects.owned_by(request.user), pk=pk)
-        response = Response(answered(exported, template=template))
+        template = own(Template.objects.visible_to(request.user), pk=pk)
+        response = Response(answered(exported, template=template, user=caller(request)))
         response["Content-Disposition"] = f'attachment; filename="template-{template.pk}.json"'
         return response
 

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from chains.models import Template
 from chains.plan import Plan, PlanError, Problem, Toolbox, check, errors, parse, read
-from chains.services import tool_hashes
+from chains.template_rows import keep_template, tool_hashes
 from registry.models import Server
 from registry.packages import package_of
 
@@ -30,10 +30,11 @@ class Imported:
     missing: list[Problem]
 
 
-def exported(template: Template) -> dict[str, Any]:
-    """The file of a template. Servers it names by id are named by slug. Raises PlanError."""
+def exported(template: Template, *, user: User) -> dict[str, Any]:
+    """The file of a template, with what this user may see of its servers; those it names by id are named by slug.
+    Raises PlanError."""
     plan = parse(template.plan)
-    toolbox = Toolbox.of(plan.steps, template.owner)
+    toolbox = Toolbox.of(plan.steps, user)
     slugs = {name: server.slug for name, server in toolbox.servers.items()}
     return {
         "format": FORMAT,
@@ -76,14 +77,14 @@ def _package(server: Server) -> str:
 
 def import_template(*, user: User, file: Mapping[str, Any]) -> Imported:
     """Keep a template from its file. Its servers are found here by slug, else by address or package; what is missing
-    is named and does not keep it out. Raises PlanError where the plan cannot be read."""
+    is named and does not keep it out. Raises PlanError where the plan cannot be read, or QuotaReached."""
     plan, problems = read(file["plan"])
     if plan is None or problems:
         raise PlanError(problems)
     data = _renamed(plan.data, _found_here(user, plan, file.get("servers", [])))
     checked, missing = check(data, user=user)
     hashes = tool_hashes(checked, user=user) if checked else {}
-    template = Template.objects.create(
+    template = keep_template(
         owner=user, name=file["name"], description=file.get("description", ""), plan=data, tool_hashes=hashes
     )
     return Imported(template, errors(missing))

@@ -19,7 +19,8 @@ from chains.plan import PlanError
 from chains.schedules import next_times, set_schedule
 from chains.template_api import TemplateFile
 from chains.template_files import import_template
-from chains.views import REFUSALS, own_template
+from chains.template_rows import duplicate_template
+from chains.views import REFUSALS, own_template, visible_template
 from registry.pages import PageRequest, first_sentence, says_errors
 
 
@@ -63,7 +64,7 @@ def template_restore(request: PageRequest, pk: uuid.UUID, version: int) -> HttpR
 @login_required
 @require_POST
 def template_duplicate(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    copy = services.duplicate_template(template=own_template(request, pk))
+    copy = duplicate_template(template=visible_template(request, pk), owner=request.user)
     messages.success(request, "This is the copy. Rename it, change it: the first one stays as it is.")
     return redirect("template", copy.pk)
 

@@ -19,6 +19,7 @@ api_urlpatterns: list[URLPattern] = [
     path("chain/templates/<uuid:pk>/export", template_api.TemplateExport.as_view(), name="api_template_export"),
     path("chain/templates/<uuid:pk>", api.TemplateDetail.as_view(), name="api_template"),
     path("results", by_accept(page=views.results, api=api.ResultList.as_view()), name="results"),
+    path("results/<uuid:pk>", by_accept(page=views.result, api=api.ResultDetail.as_view()), name="result"),
     path("results/<uuid:pk>/file", api.ResultFile.as_view(), name="result_file"),
 ]
 page_urlpatterns: list[URLPattern] = [
@@ -48,6 +49,8 @@ page_urlpatterns: list[URLPattern] = [
     path("templates/<uuid:pk>/execute", views.template_execute, name="template_execute"),
     path("templates/<uuid:pk>/accept", views.template_accept, name="template_accept"),
     path("templates/<uuid:pk>/rename", views.template_rename, name="template_rename"),
+    path("templates/<uuid:pk>/share", views.template_share, name="template_share"),
     path("templates/<uuid:pk>/delete", views.template_delete, name="template_delete"),
+    path("results/<uuid:pk>/share", views.result_share, name="result_share"),
 ]
 urlpatterns = api_urlpatterns + page_urlpatterns

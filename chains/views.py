@@ -16,22 +16,33 @@ from chains import artifacts, services
 from chains.changes import REDEFINED, changes_of, explained
 from chains.drawing import drawing_of, drawing_of_plan
 from chains.forms import InputsForm, TemplateForm
+from chains.history import without_hidden_templates
 from chains.models import Result, Run, Schedule, Template
 from chains.parameters import literals_of
 from chains.plan import PlanError, Problem
 from chains.recall import search_results
 from registry.pages import Page, PageRequest, paginate, says_errors, triggered
+from registry.services.sharing import MayNotShare
+from registry.sharing_pages import shared_by_form, sharing_of
 
 RUNS_SHOWN = 5
 REFUSALS = (PlanError, services.InputError, services.Conflict)
 
 
 def own_run(request: PageRequest, pk: uuid.UUID) -> Run:
-    return get_object_or_404(Run.objects.owned_by(request.user).select_related("template"), pk=pk)
+    run = get_object_or_404(Run.objects.owned_by(request.user).select_related("template"), pk=pk)
+    (run,) = without_hidden_templates([run], request.user)
+    return run
 
 
 def own_template(request: PageRequest, pk: uuid.UUID) -> Template:
+    """One the user may change."""
     return get_object_or_404(Template.objects.owned_by(request.user), pk=pk)
+
+
+def visible_template(request: PageRequest, pk: uuid.UUID) -> Template:
+    """One the user may run: their own, or shared with a team of theirs."""
+    return get_object_or_404(Template.objects.visible_to(request.user).select_related("owner", "team"), pk=pk)
 
 
 def run_changed(request: PageRequest, run: Run) -> HttpResponse:
@@ -138,11 +149,13 @@ def run_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_GET
 def templates(request: PageRequest) -> HttpResponse:
-    page = paginate(request, Template.objects.owned_by(request.user).with_last_run().select_related("schedule"))
+    whose = whose_of(request)
+    found = Template.objects.of(request.user, whose).with_last_run(request.user)
+    page = paginate(request, found.select_related("schedule", "owner", "team"))
     changes = changes_of(page.items, request.user)
     last = Run.objects.in_bulk([template.last_run_id for template in page.items])
     rows = [(template, changes[template.pk], last.get(template.last_run_id)) for template in page.items]
-    return render(request, "chains/templates.html", {"page": page, "rows": rows})
+    return render(request, "chains/templates.html", {"page": page, "rows": rows, "whose": whose})
 
 
 @login_required
@@ -164,7 +177,7 @@ def template_new(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_GET
 def template(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    template = own_template(request, pk)
+    template = visible_template(request, pk)
     return template_page(request, template, InputsForm(template.plan.get("inputs")))
 
 
@@ -172,14 +185,17 @@ def template_page(
     request: PageRequest, template: Template, inputs: InputsForm, problems: Sequence[Problem] = (), status: int = 200
 ) -> HttpResponse:
     changes = explained(changes_of([template], request.user)[template.pk])
+    is_own = template.owner_id == request.user.pk
     context = {
         "template": template,
         "changes": changes,
-        "can_accept": all(change.kind == REDEFINED for change in changes),
+        "can_accept": is_own and all(change.kind == REDEFINED for change in changes),
         "inputs": inputs,
         "rename": TemplateForm(instance=template),
+        "is_own": is_own,
+        "sharing": sharing_of(template, request.user),
         "drawing": drawing_of_plan(template.plan),
-        "runs": template.runs.all()[:RUNS_SHOWN],
+        "runs": template.runs.filter(owner=request.user)[:RUNS_SHOWN],
         "problems": problems,
         "schedule": Schedule.objects.filter(template=template).select_related("last_run").first(),
         "former": template.former.select_related("saved_by").defer("plan"),
@@ -192,7 +208,7 @@ def template_page(
 @says_errors(services.Conflict)
 def template_execute(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
     """Run a template with what its form says; problems stand at the fields, and nothing typed is lost."""
-    template = own_template(request, pk)
+    template = visible_template(request, pk)
     form = InputsForm(template.plan.get("inputs"), request.POST)
     if not form.is_valid():
         return template_page(request, template, form, status=400)
@@ -241,14 +257,53 @@ def template_delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @login_required
+@require_POST
+@says_errors(MayNotShare)
+def template_share(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    template = visible_template(request, pk)
+    shared_by_form(request, template)
+    return redirect("template", pk) if may_see(template, request) else redirect("templates")
+
+
+@login_required
+@require_POST
+@says_errors(MayNotShare)
+def result_share(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    result = get_object_or_404(Result.objects.visible_to(request.user), pk=pk)
+    shared_by_form(request, result)
+    return redirect("result", pk) if may_see(result, request) else redirect("results")
+
+
+def may_see(thing: Template | Result, request: PageRequest) -> bool:
+    """An admin of a team who ended the sharing sees it no longer."""
+    return type(thing).objects.visible_to(request.user).filter(pk=thing.pk).exists()
+
+
+@login_required
 @require_GET
 def results(request: PageRequest) -> HttpResponse:
     q = request.GET.get("q", "").replace("\x00", "").strip()
-    own = Result.objects.owned_by(request.user).defer("embedding").select_related("run")
-    return render(request, "chains/results.html", {"page": _found(own, q) if q else paginate(request, own), "q": q})
+    whose = whose_of(request)
+    visible = Result.objects.of(request.user, whose).defer("embedding").select_related("run", "owner", "team")
+    page = _found(visible, q) if q else paginate(request, visible)
+    return render(request, "chains/results.html", {"page": page, "q": q, "whose": whose})
 
 
-def _found(own: QuerySet[Result], q: str) -> Page:
+@login_required
+@require_GET
+def result(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
+    visible = Result.objects.visible_to(request.user).defer("embedding").select_related("run", "owner", "team")
+    found = get_object_or_404(visible, pk=pk)
+    return render(request, "chains/result.html", {"result": found, "sharing": sharing_of(found, request.user)})
+
+
+def whose_of(request: PageRequest) -> str:
+    """What `?owner=` narrows a list to: "me", "shared", or "" for all."""
+    asked = request.GET.get("owner", "")
+    return asked if asked in ("me", "shared") else ""
+
+
+def _found(visible: QuerySet[Result], q: str) -> Page:
     """The best first, in one page."""
-    found = [hit.result for hit in search_results(q, results=own)]
+    found = [hit.result for hit in search_results(q, results=visible)]
     return Page(found, None, len(found))

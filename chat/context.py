@@ -18,6 +18,6 @@ def workspace(request: HttpRequest) -> dict[str, Any]:
         return {}
     return {
         "sidebar_conversations": Conversation.objects.owned_by(user)[:SIDEBAR_ROWS],
-        "sidebar_templates": Template.objects.owned_by(user)[:SIDEBAR_ROWS],
+        "sidebar_templates": Template.objects.visible_to(user)[:SIDEBAR_ROWS],
         "llm_provider": settings.LLM_PROVIDER,
     }

@@ -10,6 +10,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections
 from django.utils import timezone
 
 from chains import leases
+from chains.dispatch import dispatch_waiting
 from chains.journal import CancelRequested, end_cancelled
 from chains.models import Run
 from chains.services import finish_run
@@ -47,6 +48,7 @@ def drive(run_id: str, work: Callable[[Driver], None]) -> None:
     run = Run.objects.select_related("owner").get(pk=run_id)
     with _ended_well(run, token):
         work(Driver(run, token))
+    dispatch_waiting(run.owner_id)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from chat import previews
 from chat.branches import newest_question
 from chat.models import Conversation, Message
 from registry.models import Policy, Tool
+from registry.quotas import check_quota
 
 if TYPE_CHECKING:  # a web process has no use for the model clients behind these, which take seconds to import
     from chat.metering import Spent
@@ -48,6 +49,7 @@ def send_message(
     a form in it, or the preview of a plan, still asks for is no longer waited for.
     """
     if conversation is None:
+        check_quota(user, "conversations", Conversation.objects.owned_by(user))
         conversation = Conversation.objects.create(owner=user, title=_title(user_msg))
     _set_up(conversation, provider, preview)
     for asking in Run.objects.filter(pk__in=_asking(conversation)):

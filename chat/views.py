@@ -68,9 +68,7 @@ def _question_named(conversation: Conversation | None, name: str) -> Message | N
 
 
 def _authorised(user: User) -> dict[str, Any]:
-    servers = [
-        connection.server for connection in Connection.objects.valid().filter(user=user).select_related("server")
-    ]
+    servers = [connection.server for connection in Connection.objects.valid().visible_to(user).select_related("server")]
     return {
         "tool_count": Tool.objects.authorised_by(user).count(),
         "servers": servers[:SERVERS_SHOWN],
@@ -202,9 +200,9 @@ def commands(request: PageRequest) -> JsonResponse:
     """What can be typed after a slash: `{"results": [{"label", "hint", "url"} or {"label", "hint", "insert"}]}`."""
     templates = [
         {"label": row.name, "hint": "template", "url": f"/templates/{row.pk}#run"}
-        for row in Template.objects.owned_by(request.user)[:MAX_COMMANDS]
+        for row in Template.objects.visible_to(request.user)[:MAX_COMMANDS]
     ]
-    connections = Connection.objects.valid().filter(user=request.user).select_related("server")[:MAX_COMMANDS]
+    connections = Connection.objects.valid().visible_to(request.user).select_related("server")[:MAX_COMMANDS]
     servers = [
         {"label": each.server.slug, "hint": "server", "insert": f"With {each.server.slug}: "} for each in connections
     ]

@@ -17,6 +17,9 @@ from django.shortcuts import render
 from redis import Redis, RedisError
 
 from mcpregistry.api import error_body, wants_json
+from registry.pages import message_of
+from registry.pages import refusal as told
+from registry.quotas import QuotaReached
 
 logger = logging.getLogger(__name__)
 WINDOW_S = 60
@@ -32,7 +35,7 @@ SIGN_IN_PATHS = (
     "/admin/login",
     "/signin/",
 )
-SEARCH_PATHS = ("/registry", "/registry/search", "/registry/tools/search", "/servers", "/templates/tools", "/results")
+SEARCHED_BY = ("q", "search")  # parameters with words to look for
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -49,15 +52,22 @@ class LimitsMiddleware:
         wait_s = seconds_to_wait(request, kind) if kind and settings.RATE_LIMITS[kind] else 0
         return refusal(request, kind, wait_s) if wait_s else self.get_response(request)
 
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+        """Whose quota is full is told where they are, on whichever page it was; the API tells it by itself."""
+        if not isinstance(error, QuotaReached) or wants_json(request):
+            return None
+        return told(request, message_of(error), error.status_code)
+
 
 def kind_of(request: HttpRequest) -> str:
     """ "sign_in", "write", "search", or "" for what is not limited."""
     path = request.path_info.rstrip("/")
-    if path.startswith(SIGN_IN_PATHS) and (request.method == "POST" or path.startswith("/signin/")):
+    if path.startswith("/signin/"):
         return "sign_in"
     if request.method not in SAFE_METHODS:
-        return "write"
-    return "search" if path in SEARCH_PATHS and (request.GET.get("q") or path.endswith("/search")) else ""
+        is_stranger = path.startswith("/accounts/") and not request.user.is_authenticated
+        return "sign_in" if is_stranger or path.startswith(SIGN_IN_PATHS) else "write"
+    return "search" if path.endswith("/search") or any(request.GET.get(name) for name in SEARCHED_BY) else ""
 
 
 @cache

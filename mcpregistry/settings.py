@@ -261,6 +261,7 @@ SPECTACULAR_SETTINGS = {
         "MessageStatus": "chat.models.Message.Status",
         "ResultKind": "chains.models.Result.Kind",
         "Transport": "registry.models.Server.Transport",
+        "TeamRole": "registry.models.Team.Role",
     },
     "PREPROCESSING_HOOKS": ["mcpregistry.documentation.once"],
     "POSTPROCESSING_HOOKS": [
@@ -381,6 +382,18 @@ RATE_LIMITS = {
     "write": env_int("RATE_WRITE", 6_000),
     "sign_in": env_int("RATE_SIGN_IN", 30),  # by address alone
 }
+# How many one user may have; 0: as many as they like
+QUOTAS = {
+    "servers": env_int("QUOTA_SERVERS", 1_000),
+    "templates": env_int("QUOTA_TEMPLATES", 1_000),
+    "schedules": env_int("QUOTA_SCHEDULES", 100),
+    "tokens": env_int("QUOTA_TOKENS", 100),
+    "conversations": env_int("QUOTA_CONVERSATIONS", 10_000),
+    "teams": env_int("QUOTA_TEAMS", 100),  # as their admin
+    "team members": env_int("QUOTA_TEAM_MEMBERS", 1_000),  # of one team
+    "runs": env_int("QUOTA_RUNS", 1_000),  # waiting or under way
+}
+RUNS_AT_ONCE = env_int("RUNS_AT_ONCE", 10)  # of one user; others of theirs wait
 PROXIES = env_int("PROXIES", 0)  # how many proxies of our own a request passes
 ALLAUTH_TRUSTED_PROXY_COUNT = PROXIES
 

@@ -17,6 +17,7 @@ from rest_framework.request import Request
 
 from mcpregistry.models import TokenGrant
 from registry.prepared import Parameter, Prepared
+from registry.quotas import check_quota
 
 Scope = TokenGrant.Scope
 TOKEN_COLUMNS = [field.attname for field in AuthToken._meta.concrete_fields]
@@ -27,8 +28,9 @@ RUNNING = ("/chat", "/chain/execute", "/chain/validate", "/chain/runs")
 
 
 def make_token(*, user: User, name: str, scope: str = Scope.ADMIN, days: int | None = None) -> str:
-    """The token itself, which is stored nowhere. `days` until it ends; None: never."""
+    """The token itself, which is stored nowhere. `days` until it ends; None: never. Raises QuotaReached."""
     with transaction.atomic():
+        check_quota(user, "tokens", AuthToken.objects.filter(user=user))
         row, token = AuthToken.objects.create(user=user, expiry=timedelta(days=days) if days else None)
         TokenGrant.objects.create(token=row, name=name, scope=scope)
     return str(token)

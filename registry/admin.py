@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Exists, Model, OuterRef, QuerySet
+from django.db.models import Count, Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
@@ -22,6 +22,7 @@ from registry.models import (
     SearchDocument,
     Server,
     SourceRecord,
+    Team,
     Tool,
 )
 from registry.precedence import CURATOR, MAPPED, RANKS
@@ -31,6 +32,7 @@ from registry.services.curating import deprecate_servers, hide_servers, show_ser
 from registry.services.embedding import embed_on_commit
 from registry.services.merging import NotMergeable, merge_servers
 from registry.services.probing import probe_on_commit
+from registry.services.teams import delete_team
 from registry.templatetags.registry_tags import source_name
 
 SERVER_SEARCH_COLUMNS = tuple(f"server__{name}" for name in SEARCH_COLUMNS)
@@ -88,7 +90,7 @@ class ServerAdmin(Logged, admin.ModelAdmin):
     show_full_result_count = False
     search_fields = ["name", "title", "^slug", "description"]
     date_hierarchy = "created_at"
-    raw_id_fields = ["owner"]
+    raw_id_fields = ["owner", "team"]
     exclude = ["env", "content_hash", "field_sources", "former_slugs"]
     readonly_fields = [
         "id", "source", "external_id", "env_names", "env_schema", "tool_count", "model_count", "health",
@@ -326,3 +328,34 @@ class CatalogueSourceAdmin(RecordAdmin):
 
     list_display = ["name", "is_enabled", "every_hours", "url", "next_at"]
     search_fields = ["name"]
+
+
+@admin.register(Team)
+class TeamAdmin(admin.ModelAdmin):
+    """Who is in it is told by its group, on each user's page here."""
+
+    list_display = ["name", "group", "member_count", "created_at"]
+    list_select_related = ["group"]
+    search_fields = ["name", "^admins__username"]
+    raw_id_fields = ["admins"]
+    readonly_fields = ["group", "members", "created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).annotate(count=Count("group__user"))
+
+    @admin.display(description="members", ordering="count")
+    def member_count(self, team: Any) -> int:
+        return int(team.count)
+
+    def members(self, team: Team) -> str:
+        return ", ".join(f"{user.get_username()} ({role})" for user, role in team.people()) or "-"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # it is made with its group and its first member, on the page of teams
+
+    def delete_model(self, request: HttpRequest, obj: Team) -> None:
+        delete_team(team=obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
+        for team in queryset:
+            delete_team(team=team)

@@ -34,6 +34,7 @@ from registry.serializers import (
     ServerSerializer,
     ToolSerializer,
 )
+from registry.sharing_api import shared, team_told
 from registry.views import server_tested
 
 
@@ -66,9 +67,14 @@ def visible_server(user: Any, slug_or_id: str) -> Server:
 def own_server(user: Any, slug_or_id: str) -> Server:
     """One the user may change. Raises NotFound or PermissionDenied."""
     server = visible_server(user, slug_or_id)
+    check_own(server, user)
+    return server
+
+
+def check_own(server: Server, user: Any) -> None:
+    """Raises PermissionDenied."""
     if server.owner_id != user.pk and not user.is_staff:
         raise PermissionDenied("Only its owner or staff may change this server.")
-    return server
 
 
 SHOWN = ServerSerializer()  # one for all requests: it keeps nothing of what it shows
@@ -102,7 +108,11 @@ class ServerList(generics.GenericAPIView):
     def post(self, request: Request) -> Response:
         """Add a server of your own: by its address, by the command that starts it, or by an OpenAPI document."""
         fields = validated(ServerInput(data=request.data))
+        team = team_told(fields, caller(request))
+        fields.pop("team", None)
         server = saved(services.add_server, owner=caller(request), **fields)
+        if team is not None:
+            shared(server, team, caller(request))
         return Response(ServerSerializer(server).data, status=status.HTTP_201_CREATED)
 
 
@@ -114,12 +124,18 @@ class ServerDetail(APIView):
 
     @extend_schema(request=ServerInput, responses=ServerSerializer)
     def patch(self, request: Request, server: str) -> Response:
-        """Change a server of yours. A new address is a new thing to trust: it is tested and authorised again."""
-        found = own_server(request.user, server)
+        """Change a server of yours. A new address is a new thing to trust: it is tested and authorised again. The
+        admins of the team it is shared with may send `"team": null` alone: it is shared no longer."""
+        found, user = visible_server(request.user, server), caller(request)
         fields = validated(ServerInput(data=request.data, partial=True))
-        return Response(
-            ServerSerializer(saved(services.update_server, server=found, by=caller(request), **fields)).data
-        )
+        team, says_team = team_told(fields, user), "team" in fields
+        fields.pop("team", None)
+        if fields or not says_team:
+            check_own(found, user)
+            found = saved(services.update_server, server=found, by=user, **fields)
+        if says_team:
+            shared(found, team, user)
+        return Response(ServerSerializer(found).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, server: str) -> Response:

@@ -19,13 +19,15 @@ class MayNotStart(Exception):
 
 
 def check_start(user: User | None, server: Server) -> None:
-    """Staff start any command; others only one that staff registered by hand and made public, never a catalogue's.
+    """Staff start any command; others only one that staff registered by hand and made public or shared with a team of
+    theirs, never a catalogue's.
     None is the registry itself. Raises MayNotStart."""
     if server.transport != Server.Transport.STDIO or (user is not None and user.is_staff):
         return
     if server.source != "custom":
         raise MayNotStart("This server is a program of a stranger's catalogue: only staff may start it here.")
-    if user is not None and server.visibility != Server.Visibility.PUBLIC:
+    is_open = server.visibility == Server.Visibility.PUBLIC
+    if user is not None and not is_open and not (server.team and server.team.has(user)):
         raise MayNotStart("Only staff may start this server.")
 
 

@@ -13,6 +13,7 @@ from registry.templatetags.registry_tags import auth_name, health_words, source_
 
 MAX_VALUES = 8
 PAGE_SORTS = {"newest": "newest", "name": "name", "health": "health", "tools": "most tools"}  # the first is usual
+OWNER_WORDS = {"me": "mine", "shared": "shared with me"}
 FACETS: dict[str, tuple[str, Callable[[str], str]]] = {
     "health": ("Health", health_words),
     "source": ("Source", source_name),
@@ -70,7 +71,7 @@ def choices(chosen: Mapping[str, str], address: Address) -> list[Choice]:
 
 def _words(name: str, value: str) -> str:
     if name == "owner":
-        return "mine"
+        return OWNER_WORDS.get(value, value)
     words = FACETS[name][1] if name in FACETS else str
     try:
         return words(value)
@@ -86,8 +87,11 @@ def facets_of_list(user: User | AnonymousUser, chosen: Mapping[str, str], addres
         others = {other: value for other, value in chosen.items() if other != name}
         found.append(_facet(name, counts_of(name, filter_servers(visible, others, user)), chosen, address))
     others = {name: value for name, value in chosen.items() if name != "owner"}
-    mine = filter_servers(visible.owned_by(user), others, user).count()
-    return [*(facet for facet in found if facet.values), *_mine(mine, chosen, address)]
+    whose = {
+        "me": filter_servers(visible.owned_by(user), others, user).count(),
+        "shared": filter_servers(visible.shared_with(user), others, user).count(),
+    }
+    return [*(facet for facet in found if facet.values), *_owners(whose, chosen, address)]
 
 
 def facets_of_hits(servers: Iterable[Server], chosen: Mapping[str, str], address: Address) -> list[Facet]:
@@ -110,7 +114,6 @@ def _value(name: str, value: str, count: int, chosen: Mapping[str, str], address
     return Value(_words(name, value), count, address.with_filter(name, "" if is_chosen else value), is_chosen)
 
 
-def _mine(count: int, chosen: Mapping[str, str], address: Address) -> list[Facet]:
-    if not count:
-        return []
-    return [Facet("Owner", [_value("owner", "me", count, chosen, address)])]
+def _owners(counts: Mapping[str, int], chosen: Mapping[str, str], address: Address) -> list[Facet]:
+    values = [_value("owner", value, count, chosen, address) for value, count in counts.items() if count]
+    return [Facet("Owner", values)] if values else []

@@ -14,10 +14,12 @@ NAMES = ("tag", "source", *EXACT, "owner")
 
 
 def filter_servers(servers: ServerQuerySet, filters: Mapping[str, str], user: User | AnonymousUser) -> ServerQuerySet:
-    """Narrow by `tag`, `source`, `transport`, `auth_type`, `health` and `owner=me`; empty values narrow nothing."""
+    """Narrow by `tag`, `source`, `transport`, `auth_type`, `health` and `owner` (me, or shared with me); empty
+    values narrow nothing."""
     chosen = {name: filters[name] for name in NAMES if filters.get(name)}
     if owner := chosen.pop("owner", ""):
-        servers = servers.owned_by(user) if owner == "me" else servers.none()
+        narrowed = {"me": servers.owned_by, "shared": servers.shared_with}
+        servers = narrowed[owner](user) if owner in narrowed else servers.none()
     if tag := chosen.pop("tag", ""):
         servers = servers.filter(tags__contains=[tag])
     if source := chosen.pop("source", ""):

@@ -24,7 +24,7 @@ async def check_now(server: Server, user: User) -> HealthCheck:
     command this user may not start.
     """
     try:
-        check_start(user, server)
+        await sync_to_async(check_start)(user, server)
         check_confirmed(server)
     except MayNotStart as refused:
         raise PermissionDenied(refused.message) from refused

@@ -30,7 +30,7 @@ class SearchQuerySerializer(Input):
     transport = serializers.ChoiceField(Server.Transport.choices, default="", allow_blank=True)
     auth_type = serializers.ChoiceField(Server.AuthType.choices, default="", allow_blank=True)
     health = serializers.ChoiceField(Health.choices, default="", allow_blank=True)
-    owner = serializers.ChoiceField(["me"], default="", allow_blank=True)
+    owner = serializers.ChoiceField(["me", "shared"], default="", allow_blank=True)
 
 
 class MatchedToolSerializer(serializers.Serializer[Any]):

@@ -11,6 +11,7 @@ from registry.commands import fingerprint, is_confirmed
 from registry.credentials import CredentialsLost, decrypt
 from registry.inputs import Input, WholeNumber
 from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
+from registry.sharing_api import TeamField
 
 MAX_ITEMS = 100
 MAX_VALUE = 8_000
@@ -27,13 +28,14 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
             "id", "slug", "name", "title", "description", "openapi_url", "auth_type", "tags", "tool_count",
             "model_count", "last_healthcheck", "owner_id", "transport", "url", "command", "args", "source", "sources",
             "version", "homepage", "repository", "license", "icon_url", "status", "health", "health_detail",
-            "latency_ms", "last_ok_at", "verified", "visibility", "created_at", "updated_at", "connected",
+            "latency_ms", "last_ok_at", "verified", "visibility", "team", "created_at", "updated_at", "connected",
         ]  # fmt: skip
         read_only_fields = fields
 
     def to_representation(self, instance: Server) -> dict[str, Any]:
         """Column by column: what a serializer does for each field of each row costs more than the search for them."""
         shown = {name: _plain(getattr(instance, name)) for name in COLUMNS}
+        shown["team"] = instance.team_id
         return shown | {"sources": self.get_sources(instance), "connected": self.get_connected(instance)}
 
     def get_sources(self, server: Server) -> list[str]:
@@ -48,7 +50,7 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
         return server.connected
 
 
-COLUMNS = [name for name in ServerSerializer.Meta.fields if name not in ("sources", "connected")]
+COLUMNS = [name for name in ServerSerializer.Meta.fields if name not in ("sources", "connected", "team")]
 
 
 def _plain(value: Any) -> Any:
@@ -168,6 +170,7 @@ class ServerInput(Input):
     auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False)
     credentials = SecretsField(required=False, write_only=True)
     visibility = serializers.ChoiceField(choices=Server.Visibility.choices, required=False)
+    team = TeamField()
 
     def validate_tags(self, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
@@ -242,6 +245,6 @@ class ServerFilters(Input):
     transport = serializers.ChoiceField(choices=Server.Transport.choices, required=False, allow_blank=True)
     auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False, allow_blank=True)
     health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)
-    owner = serializers.ChoiceField(choices=["me"], required=False, allow_blank=True)
+    owner = serializers.ChoiceField(choices=["me", "shared"], required=False, allow_blank=True)
     sort = serializers.ChoiceField(choices=["newest", "name", "health", "tools", "match"], default="newest")
     limit = WholeNumber(min_value=1, max_value=200, required=False)

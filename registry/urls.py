@@ -1,6 +1,17 @@
 from django.urls import URLPattern, path
 
-from registry import api, paste_views, search_api, source_views, subregistry_api, trials_api, views
+from registry import (
+    api,
+    paste_views,
+    search_api,
+    source_views,
+    subregistry_api,
+    team_views,
+    teams_api,
+    trials_api,
+    views,
+)
+from registry.pages import by_accept
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -13,6 +24,11 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
     path("registry/<str:server>/command", api.ServerCommand.as_view(), name="api_server_command"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
+    path("teams", by_accept(page=team_views.teams, api=teams_api.TeamList.as_view()), name="teams"),
+    path("teams/<int:pk>", by_accept(page=team_views.team, api=teams_api.TeamDetail.as_view()), name="team"),
+    path("teams/<int:pk>/membership", teams_api.TeamMembership.as_view(), name="api_team_membership"),
+    path("teams/<int:pk>/members", teams_api.TeamMembers.as_view(), name="api_team_members"),
+    path("teams/<int:pk>/members/<str:username>", teams_api.TeamMember.as_view(), name="api_team_member"),
     path("v0.1/servers", subregistry_api.servers, name="public_servers"),
     path("v0.1/servers/<path:name>/versions", subregistry_api.versions, name="public_versions"),
     path("v0.1/servers/<path:name>/versions/<str:version>", subregistry_api.version, name="public_version"),
@@ -21,6 +37,14 @@ page_urlpatterns: list[URLPattern] = [
     path("sources", source_views.sources, name="sources"),
     path("sources/<str:name>", source_views.source, name="source"),
     path("sources/<str:name>/import", source_views.source_import, name="source_import"),
+    path("teams/new", team_views.team_new, name="team_new"),
+    path("teams/<int:pk>/rename", team_views.team_rename, name="team_rename"),
+    path("teams/<int:pk>/invite", team_views.team_invite, name="team_invite"),
+    path("teams/<int:pk>/remove", team_views.team_remove, name="team_remove"),
+    path("teams/<int:pk>/role", team_views.team_role, name="team_role"),
+    path("teams/<int:pk>/join", team_views.team_join, name="team_join"),
+    path("teams/<int:pk>/leave", team_views.team_leave, name="team_leave"),
+    path("teams/<int:pk>/delete", team_views.team_delete, name="team_delete"),
     path("servers", subregistry_api.or_page(views.servers, subregistry_api.servers), name="servers"),
     path("servers/<path:name>/versions", subregistry_api.versions),
     path("servers/<path:name>/versions/<str:version>", subregistry_api.version),
@@ -33,6 +57,7 @@ page_urlpatterns: list[URLPattern] = [
     path("servers/<str:name>/authorise", views.server_authorise, name="server_authorise"),
     path("servers/<str:name>/accept", views.server_accept, name="server_accept"),
     path("servers/<str:name>/revoke", views.server_revoke, name="server_revoke"),
+    path("servers/<str:name>/share", views.server_share, name="server_share"),
     path("servers/<str:name>/delete", views.server_delete, name="server_delete"),
 ]
 urlpatterns = api_urlpatterns + page_urlpatterns

@@ -25,6 +25,7 @@ from registry.models import Connection, HealthCheck, ImportRun, Server, Tool
 from registry.ordering import SORTS, ordered
 from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
+from registry.sharing_pages import shared_by_form, sharing_of, with_sharing
 from registry.snippets import snippets_of
 from registry.tool_lists import Asked, tool_list, waiting
 
@@ -35,7 +36,8 @@ KINDS = [("url", "A web address"), ("command", "A command"), ("openapi", "An Ope
 
 
 def visible_server(request: PageRequest, name: str) -> Server:
-    found = Server.objects.visible_to(request.user).named(name).with_connection_of(request.user).first()
+    visible = Server.objects.visible_to(request.user).select_related("owner", "team")
+    found = visible.named(name).with_connection_of(request.user).first()
     if found is None:
         raise Http404("There is no such server.")
     return found
@@ -58,6 +60,7 @@ def servers(request: PageRequest) -> HttpResponse:
 def _found(request: PageRequest, q: str, chosen: dict[str, str], address: Address) -> dict[str, Any]:
     result = search_servers(q, user=request.user, filters=chosen, limit=SEARCH_HITS)
     facets = facets_of_hits([hit.server for hit in result.hits], chosen, address)
+    with_sharing(hit.server for hit in result.hits)
     return {"servers": result.hits, "result": result, "facets": facets}
 
 
@@ -67,7 +70,8 @@ def _listed(request: PageRequest, chosen: dict[str, str], address: Address) -> d
     found = ordered(filter_servers(visible, chosen, request.user), sort)
     page = paginate(request, found, SORTS[sort])
     is_start = not chosen and not address.sort and "cursor" not in request.GET and page.next is not None
-    authorised = visible.connected_by(request.user).order_by("name")[:AUTHORISED_SHOWN] if is_start else []
+    authorised = list(visible.connected_by(request.user).order_by("name")[:AUTHORISED_SHOWN]) if is_start else []
+    with_sharing([*page.items, *authorised])
     return {
         "authorised": [ServerHit(server, 0.0, [], "") for server in authorised],
         "servers": [ServerHit(server, 0.0, [], "") for server in page.items],
@@ -164,6 +168,7 @@ def server_context(
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
         "is_own": server.owner_id == user.pk,
         "unconfirmed": None if is_confirmed(server) else {"line": line_of(server), "fingerprint": fingerprint(server)},
+        "sharing": sharing_of(server, user),
         "snippets": snippets_of(server),
     }
 
@@ -254,6 +259,16 @@ def server_revoke(request: PageRequest, name: str) -> HttpResponse:
     services.revoke(user=request.user, server=server)
     messages.success(request, "Revoked. Its tools are out of your plans, and its credentials are deleted.")
     return redirect("server", server.slug)
+
+
+@login_required
+@require_POST
+@says_errors(services.MayNotShare)
+def server_share(request: PageRequest, name: str) -> HttpResponse:
+    server = visible_server(request, name)
+    shared_by_form(request, server)
+    still_seen = Server.objects.visible_to(request.user).filter(pk=server.pk).exists()
+    return redirect("server", server.slug) if still_seen else redirect("servers")
 
 
 @login_required

@@ -1,5 +1,6 @@
 """Which servers and tools exist, who may use them, and what was seen of their health."""
 
+from registry.models.acceptances import Acceptance
 from registry.models.base import (
     EMBEDDING_DIMENSIONS,
     SEARCH_COLUMNS,
@@ -13,7 +14,6 @@ from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
 from registry.models.search import SearchDocument, SearchDocumentQuerySet
 from registry.models.servers import (
-    Acceptance,
     Connection,
     ConnectionQuerySet,
     Server,
@@ -21,12 +21,23 @@ from registry.models.servers import (
     Tool,
     ToolQuerySet,
 )
+from registry.models.teams import (
+    Belonging,
+    Invitation,
+    OwnedQuerySet,
+    Shareable,
+    SharedQuerySet,
+    Team,
+    TeamQuerySet,
+    teams_of,
+)
 
 __all__ = [
     "EMBEDDING_DIMENSIONS",
     "SEARCH_COLUMNS",
     "TERM_SPACE",
     "Acceptance",
+    "Belonging",
     "CatalogueSource",
     "Connection",
     "ConnectionQuerySet",
@@ -35,14 +46,21 @@ __all__ = [
     "HealthCheck",
     "HealthCheckQuerySet",
     "ImportRun",
+    "Invitation",
     "LightManager",
+    "OwnedQuerySet",
     "Policy",
     "SearchDocument",
     "SearchDocumentQuerySet",
     "Server",
     "ServerQuerySet",
+    "Shareable",
+    "SharedQuerySet",
     "SourceRecord",
+    "Team",
+    "TeamQuerySet",
     "Tool",
     "ToolQuerySet",
     "equals_any",
+    "teams_of",
 ]

@@ -1,6 +1,6 @@
 """What a search reads: one slim row for each text, a tool's or a server's own."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
@@ -10,6 +10,7 @@ from pgvector.django import HalfVectorField, HnswIndex, SparseVectorField
 
 from registry.models.base import EMBEDDING_DIMENSIONS, TERM_SPACE
 from registry.models.servers import Server, Tool
+from registry.models.teams import teams_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -23,8 +24,9 @@ class SearchDocumentQuerySet(models.QuerySet["SearchDocument"]):
         """As `ServerQuerySet.visible_to`, without looking at each row's server."""
         seen = Q(is_open=True)
         if user.pk is not None:
-            own = Server.objects.order_by().owned_by(user).exclude(status=Server.Status.DELETED)
-            seen |= Q(server__in=own.values("pk"))
+            alive: Any = Server.objects.order_by().exclude(status=Server.Status.DELETED).values("pk")
+            # One set of ids from two indexes: an OR of both would look at every server there is.
+            seen |= Q(server__in=alive.owned_by(user).union(alive.filter(team__in=teams_of(user)), all=True))
         return self.filter(seen)
 
 

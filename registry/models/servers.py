@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, Lower, Now
 from django.utils import timezone
 from pgvector.django import VectorField
 
+from registry.models.acceptances import Acceptance
 from registry.models.base import (
     EMBEDDING_DIMENSIONS,
     Health,
@@ -23,7 +24,7 @@ from registry.models.base import (
     first_probe_at,
 )
 from registry.models.catalogues import SourceRecord
-from registry.models.observed import Definition
+from registry.models.teams import Belonging, Shareable, teams_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser, User
@@ -35,10 +36,10 @@ def _connections_of(user: "User | AnonymousUser") -> models.Exists:
 
 class ServerQuerySet(models.QuerySet["Server"]):
     def visible_to(self, user: "User | AnonymousUser") -> "ServerQuerySet":
-        """Public servers and the user's own; what a user may not see does not exist for them."""
+        """Public servers, the user's own and those of their teams; what a user may not see does not exist for them."""
         seen = Q(visibility=Server.Visibility.PUBLIC)
         if user.pk is not None:
-            seen |= Q(owner_id=user.pk)
+            seen |= Q(owner_id=user.pk) | Q(team__in=teams_of(user))
         return self.filter(seen).exclude(status=Server.Status.DELETED)
 
     def due(self, transports: Iterable[str]) -> "ServerQuerySet":
@@ -49,6 +50,10 @@ class ServerQuerySet(models.QuerySet["Server"]):
 
     def owned_by(self, user: "User | AnonymousUser") -> "ServerQuerySet":
         return self.filter(owner_id=user.pk)
+
+    def shared_with(self, user: "User | AnonymousUser") -> "ServerQuerySet":
+        """What others share with a team of theirs."""
+        return self.filter(team__in=teams_of(user)).exclude(owner_id=user.pk)
 
     def named(self, slug_or_id: str) -> "ServerQuerySet":
         """The server a plan or an address means by a slug or an id."""
@@ -88,7 +93,7 @@ class ServerQuerySet(models.QuerySet["Server"]):
         return self.annotate(listed_in=ArraySubquery(records.values("source").distinct()))
 
 
-class Server(models.Model):
+class Server(Shareable):
     class Transport(models.TextChoices):
         STREAMABLE_HTTP = "streamable_http", "Streamable HTTP"
         SSE = "sse", "SSE"
@@ -180,6 +185,11 @@ class Server(models.Model):
                 | (Q(transport="openapi") & ~Q(openapi_url=""))
                 | (Q(transport__in=["streamable_http", "sse"]) & ~Q(url="")),
             ),
+            models.CheckConstraint(
+                name="public_server_has_no_team",
+                condition=Q(team=None) | ~Q(visibility="public"),
+                violation_error_message="A public server is seen by everybody: it is not shared with a team as well.",
+            ),
         ]
         indexes = [
             models.Index(fields=["visibility", "-created_at"], name="server_visible_newest"),
@@ -187,6 +197,7 @@ class Server(models.Model):
             models.Index(fields=["updated_at"], name="server_updated"),
             models.Index(OpClass(Lower("name"), name="text_pattern_ops"), name="server_name_prefix"),
             models.Index(OpClass(Lower("title"), name="text_pattern_ops"), name="server_title_prefix"),
+            Shareable.index("server_of_team"),
             GinIndex(fields=["tags"], name="server_tags"),
             GinIndex(fields=["former_slugs"], name="server_former_slugs"),
         ]
@@ -324,6 +335,16 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Valid, and not there for its credentials alone."""
         return self.valid().filter(Q(all_tools=True) | ~Q(tools=[]))
 
+    def out_of_sight(self) -> "ConnectionQuerySet":
+        """Of servers that their user may not see any more; staff may see all."""
+        sharing = Belonging.objects.filter(user_id=models.OuterRef("user_id"), group_id=models.OuterRef("server__team"))
+        hidden = self.filter(server__visibility=Server.Visibility.PRIVATE, user__is_staff=False)
+        return hidden.exclude(user_id=F("server__owner_id")).exclude(models.Exists(sharing))
+
+    def visible_to(self, user: "User | AnonymousUser") -> "ConnectionQuerySet":
+        """The user's own, of servers they may see."""
+        return self.filter(user_id=user.pk, server__in=Server.objects.visible_to(user).order_by().values("pk"))
+
 
 class Connection(models.Model):
     """What one user has authorised on one server."""
@@ -375,21 +396,3 @@ class Connection(models.Model):
             return False
         is_newer = server.last_healthcheck is None or self.checked_at >= server.last_healthcheck
         return is_newer or Health.NEEDS_AUTH in (self.health, server.health) or server.health == Health.UNTESTED
-
-
-class Acceptance(models.Model):
-    """The definition of a tool that a connection's user accepted. Another one may not be called."""
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="acceptances")
-    name = models.CharField(max_length=512)
-    definition = models.ForeignKey(
-        Definition, on_delete=models.PROTECT, db_column="schema_hash", related_name="acceptances"
-    )
-    accepted_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        db_table = "accepted_tools"
-        constraints = [models.UniqueConstraint(fields=["connection", "name"], name="one_acceptance_per_tool")]
-
-    def __str__(self) -> str:
-        return f"{self.connection_id}: {self.name}"

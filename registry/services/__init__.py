@@ -13,12 +13,14 @@ from registry.services.servers import (
     delete_server,
     update_server,
 )
+from registry.services.sharing import MayNotShare, share
 
 __all__ = [
     "AddressRefused",
     "ChangedAgain",
     "ChangedCommand",
     "DuplicateServer",
+    "MayNotShare",
     "MayNotStart",
     "NotConnected",
     "ServerFields",
@@ -32,5 +34,6 @@ __all__ = [
     "keep_credentials",
     "record_probe",
     "revoke",
+    "share",
     "update_server",
 ]

@@ -3,13 +3,13 @@
 from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db import transaction
 
 from registry.models import Connection, Health, Server
 from registry.outbound import OutboundRefused, check_url
 from registry.precedence import CURATOR
+from registry.quotas import check_quota, one_at_a_time
 from registry.search.indexing import describe
 from registry.services.connections import keep_credentials
 from registry.services.embedding import embed_on_commit
@@ -60,15 +60,16 @@ class DuplicateServer(Exception):
 
 
 def add_server(*, owner: User, **fields: Unpack[ServerFields]) -> Server:
-    """Raises AddressRefused or DuplicateServer; `name` and an address are required."""
+    """Raises AddressRefused, DuplicateServer or QuotaReached; `name` and an address are required."""
     told: dict[str, Any] = dict(fields)
     secrets_given = _take_secrets(told)
     server = Server(owner=owner, **told)
     server.transport = _transport_of(server)
     check_address(server, user=owner)
     with transaction.atomic():
-        _one_at_a_time(owner)
+        one_at_a_time(owner)
         _refuse_duplicate(server, owner)
+        check_quota(owner, "servers", Server.objects.owned_by(owner).exclude(status=Server.Status.DELETED))
         server.slug = free_slugs([(server.name, str(server.pk))])[0]
         describe(server)
         server.save()
@@ -88,8 +89,9 @@ def update_server(*, server: Server, by: User, **fields: Unpack[ServerFields]) -
     if moved:
         check_address(server, user=by)
     with transaction.atomic():
+        _keep_what_is_shared(server)
         if moved and server.owner is not None:
-            _one_at_a_time(server.owner)
+            one_at_a_time(server.owner)
             _refuse_duplicate(server, server.owner)
         if moved:
             _forget_health(server)
@@ -98,6 +100,7 @@ def update_server(*, server: Server, by: User, **fields: Unpack[ServerFields]) -
             describe(server)
         server.save()
         keep_credentials(user=by, server=server, credentials=secrets_given)
+        Connection.objects.out_of_sight().filter(server=server).delete()
         embed_on_commit()
     return server
 
@@ -158,9 +161,10 @@ def _take_secrets(told: dict[str, Any]) -> dict[str, str]:
     return {**(told.pop("env", None) or {}), **(told.pop("credentials", None) or {})}
 
 
-def _one_at_a_time(owner: User) -> None:
-    """Two requests of one user at the same moment see each other's server."""
-    get_user_model().objects.select_for_update().get(pk=owner.pk)
+def _keep_what_is_shared(server: Server) -> None:
+    """As it is now, not as it was read; what is public is not shared with a team as well."""
+    now = Server.objects.select_for_update().values_list("team_id", flat=True).get(pk=server.pk)
+    server.team_id = None if server.visibility == Server.Visibility.PUBLIC else now
 
 
 def _refuse_duplicate(server: Server, owner: User) -> None:

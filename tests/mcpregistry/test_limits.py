@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.contrib.auth.models import AnonymousUser
+from django.test import Client, RequestFactory
 from rest_framework.test import APIClient
+
+from mcpregistry.limits import kind_of
+from tests.mcpregistry.addresses import example_of, routes
 
 pytestmark = pytest.mark.django_db
 Limits = Callable[..., None]
@@ -85,3 +89,34 @@ def test_without_redis_nobody_is_turned_away(api: APIClient, limits: Limits, mon
     monkeypatch.setattr("redis.client.Pipeline.execute", lambda self: (_ for _ in ()).throw(ConnectionError))
     monkeypatch.setattr("mcpregistry.limits.RedisError", ConnectionError)
     assert {api.post("/chain/validate", {"plan": {}}).status_code for _ in range(3)} == {200}
+
+
+@pytest.mark.parametrize("who", ["somebody", "nobody"])
+def test_no_address_takes_more_writes_than_the_limit(who: str, limits: Limits, web: Client, client: Client) -> None:
+    """Whatever is behind it: the limit stands before every view."""
+    limits(write=-1, sign_in=-1)  # not one
+    asking = web if who == "somebody" else client
+    for route in sorted(set(routes())):
+        is_short = who == "somebody" or route.startswith("admin/")
+        for method in ("post",) if is_short else ("post", "put", "patch", "delete"):
+            refused = getattr(asking, method)(example_of(route), headers={"Accept": "application/json"})
+            assert refused.status_code == 429, f"{method} {route}: {refused.status_code}"
+            assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_signing_in_is_counted_as_that_wherever_it_is_done() -> None:
+    factory = RequestFactory()
+    for route in sorted(set(routes())):
+        if route.startswith(("accounts/", "signin/")):
+            request = factory.post(example_of(route))
+            request.user = AnonymousUser()
+            assert kind_of(request) == "sign_in", route
+
+
+@pytest.mark.parametrize("name", ["q", "search"])
+def test_words_to_look_for_make_a_search_of_any_reading(name: str) -> None:
+    factory = RequestFactory()
+    for route in sorted(set(routes())):
+        if not route.startswith("signin/"):
+            assert kind_of(factory.get(example_of(route), {name: "x"})) == "search", route
+    assert kind_of(factory.get("/runs")) == ""
