@@ -84,8 +84,9 @@ class Channel(http.HTTPChannel):
         lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode(), b"Connection: close"]
         lines += [b": ".join(header) for header in headers]
         self.dataReceived = self.lineReceived = self.rawDataReceived = _drop  # type: ignore[method-assign]
-        self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-        self.transport.loseWriteConnection()
+        transport: Any = self.transport
+        transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        transport.loseWriteConnection()
         self.setTimeout(LINGER_S)
 
 

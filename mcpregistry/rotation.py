@@ -5,6 +5,7 @@ Whatever is stored in a binary column named `…_encrypted`, of whichever app, a
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from allauth.mfa.models import Authenticator
@@ -31,7 +32,7 @@ def rotate_secrets() -> Rotation:
     for model, name in encrypted_columns():
         stored = model._default_manager.exclude(**{name: b""}).exclude(**{name: None})
         for pk, data in stored.values_list("pk", name).iterator():
-            _count(done, bytes(data), lambda new, *, of=(model, pk, name, bytes(data)): _replace(*of, new))
+            _count(done, bytes(data), partial(_replace, model, pk, name, bytes(data)))
     for pk in Authenticator.objects.values_list("pk", flat=True):
         _rotate_authenticator(done, pk)
     return done
@@ -66,5 +67,9 @@ def _rotate_authenticator(done: Rotation, pk: int) -> None:
         return
     for key in IN_AUTHENTICATORS:
         if key in row.data:
-            _count(done, row.data[key].encode(), lambda new, *, key=key: row.data.update({key: new.decode()}))
+            _count(done, row.data[key].encode(), partial(_write_down, row.data, key))
     row.save(update_fields=["data"])
+
+
+def _write_down(data: dict[str, str], key: str, new: bytes) -> None:
+    data[key] = new.decode()

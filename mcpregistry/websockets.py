@@ -25,8 +25,9 @@ def guarded(inner: Application) -> Application:
     async def application(scope: Scope, receive: Any, send: Any) -> None:
         headers = dict(scope["headers"])
         if b"authorization" not in headers:
-            return await by_session(scope, receive, send)
-        return await (by_token_from_a_page if b"origin" in headers else by_token)(scope, receive, send)
+            await by_session(scope, receive, send)
+        else:
+            await (by_token_from_a_page if b"origin" in headers else by_token)(scope, receive, send)
 
     return application
 

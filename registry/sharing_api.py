@@ -15,8 +15,8 @@ WORDS = "whose members see and use it, too; null: nobody"
 
 class TeamField(serializers.IntegerField):
     def __init__(self, **options: Any) -> None:
-        options = {"required": False, "allow_null": True, "help_text": WORDS} | options
-        super().__init__(min_value=1, max_value=MAX_ID, **options)
+        told: dict[str, Any] = {"required": False, "allow_null": True, "help_text": WORDS}
+        super().__init__(min_value=1, max_value=MAX_ID, **told | options)
 
 
 def team_told(fields: dict[str, Any], user: User) -> Team | None:

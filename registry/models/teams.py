@@ -36,7 +36,7 @@ class TeamQuerySet(models.QuerySet["Team"]):
         """Annotate `member_count`, `is_admin` and `is_member`."""
         inside = Belonging.objects.filter(group_id=OuterRef("pk"))
         counted = inside.order_by().values("group_id").annotate(count=models.Count("pk")).values("count")
-        leading = Team.admins.through.objects.filter(team_id=OuterRef("pk"), user_id=user.pk)
+        leading = Team.admins.through.objects.filter(team_id=OuterRef("pk")).filter(Q(user_id=user.pk))
         return self.annotate(
             member_count=models.functions.Coalesce(models.Subquery(counted), 0),
             is_member=Exists(inside.filter(user_id=user.pk)),
