@@ -1,6 +1,16 @@
 from django.urls import URLPattern, path
 
-from registry import api, paste_views, search_api, source_views, subregistry_api, trials_api, views
+from registry import (
+    api,
+    oauth_api,
+    oauth_views,
+    paste_views,
+    search_api,
+    source_views,
+    subregistry_api,
+    trials_api,
+    views,
+)
 
 api_urlpatterns: list[URLPattern] = [
     path("registry", api.ServerList.as_view(), name="api_servers"),
@@ -11,6 +21,9 @@ api_urlpatterns: list[URLPattern] = [
     path("registry/<str:server>/tools/<path:tool>/accept", api.ToolAccept.as_view(), name="api_tool_accept"),
     path("registry/<str:server>/tools/<path:tool>/call", trials_api.call_tool, name="api_tool_call"),
     path("registry/<str:server>/connection", api.ServerConnection.as_view(), name="api_server_connection"),
+    path("registry/<str:server>/oauth", oauth_api.ServerSignIn.as_view(), name="api_server_oauth"),
+    path("registry/<str:server>/oauth/start", oauth_api.start, name="api_oauth_start"),
+    path("registry/<str:server>/oauth/finish", oauth_api.finish, name="api_oauth_finish"),
     path("registry/<str:server>/healthcheck", api.healthcheck, name="api_server_healthcheck"),
     path("v0.1/servers", subregistry_api.servers, name="public_servers"),
     path("v0.1/servers/<path:name>/versions", subregistry_api.versions, name="public_versions"),
@@ -30,6 +43,10 @@ page_urlpatterns: list[URLPattern] = [
     path("servers/<str:name>/test", views.server_test, name="server_test"),
     path("servers/<str:name>/authorise", views.server_authorise, name="server_authorise"),
     path("servers/<str:name>/accept", views.server_accept, name="server_accept"),
+    path("servers/<str:name>/oauth/start", oauth_views.sign_in_start, name="oauth_start"),
+    path("servers/<str:name>/oauth/forget", oauth_views.sign_in_forget, name="oauth_forget"),
+    path("oauth/callback", oauth_views.callback, name="oauth_callback"),
+    path("oauth/clients/<uuid:server>", oauth_views.client_document, name="oauth_client"),
     path("servers/<str:name>/revoke", views.server_revoke, name="server_revoke"),
     path("servers/<str:name>/delete", views.server_delete, name="server_delete"),
 ]

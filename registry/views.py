@@ -24,6 +24,7 @@ from registry.models import Connection, HealthCheck, ImportRun, Server, Tool
 from registry.ordering import SORTS, ordered
 from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
+from registry.signing_in import sign_in_of
 from registry.snippets import snippets_of
 from registry.tool_lists import Asked, tool_list, waiting
 
@@ -161,6 +162,7 @@ def server_context(
         "check": newest_check(server, user, connection),
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
+        "sign_in": sign_in_of(server, user),
         "is_own": server.owner_id == user.pk,
         "snippets": snippets_of(server),
     }

@@ -9,6 +9,7 @@ from django.conf import settings
 from registry.connectors import mcp, openapi
 from registry.connectors.base import (
     TRANSPORT_NAMES,
+    Bearer,
     CallResult,
     ConnectorError,
     Introspection,
@@ -28,11 +29,16 @@ CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] 
 
 @asynccontextmanager
 async def connect(
-    server: Server, credentials: Mapping[str, str], *, on_log: Callable[[str], None] | None = None
+    server: Server,
+    credentials: Mapping[str, str],
+    *,
+    bearer: Bearer | None = None,
+    on_log: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the server, entered and left in the same task. Raises ConnectorError only.
 
-    `on_log` hears what a server started by command writes to its standard error.
+    `bearer` is the sign-in whose token goes along, instead of an Authorization among the credentials. `on_log` hears
+    what a server started by command writes to its standard error.
     """
     if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
@@ -40,12 +46,14 @@ async def connect(
     if connector is None:
         kind = f"an {TRANSPORT_NAMES[server.transport]} document" if server.transport else "no address"
         raise ConnectorError("unsupported", f"Servers with {kind} cannot be connected yet.")
-    async with connector(replace(Target.of(server, credentials), on_log=on_log)) as session:
+    target = replace(Target.of(server, credentials), on_log=on_log, bearer=bearer)
+    async with connector(target) as session:
         yield session
 
 
 __all__ = [
     "TRANSPORT_NAMES",
+    "Bearer",
     "CallResult",
     "ConnectorError",
     "Introspection",

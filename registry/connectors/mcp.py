@@ -146,7 +146,8 @@ async def _rehearse() -> None:
 def _link(target: Target) -> Link:
     if target.transport == Server.Transport.STDIO:
         return Link(target, command=Command(target))
-    return Link(target, recorder=RecordingTransport(streams_events=target.transport == Server.Transport.SSE))
+    streams_events = target.transport == Server.Transport.SSE
+    return Link(target, recorder=RecordingTransport(target.url, streams_events=streams_events, bearer=target.bearer))
 
 
 def _client(link: Link) -> Client:

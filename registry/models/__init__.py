@@ -9,6 +9,7 @@ from registry.models.base import (
     Policy,
 )
 from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
+from registry.models.oauth import OAuthClient, OAuthGrant, OAuthGrantQuerySet, ServerProtection, SignIn
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
 from registry.models.search import SearchDocument, SearchDocumentQuerySet
 from registry.models.servers import (
@@ -35,11 +36,16 @@ __all__ = [
     "HealthCheckQuerySet",
     "ImportRun",
     "LightManager",
+    "OAuthClient",
+    "OAuthGrant",
+    "OAuthGrantQuerySet",
     "Policy",
     "SearchDocument",
     "SearchDocumentQuerySet",
     "Server",
+    "ServerProtection",
     "ServerQuerySet",
+    "SignIn",
     "SourceRecord",
     "Tool",
     "ToolQuerySet",

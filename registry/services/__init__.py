@@ -4,6 +4,7 @@ from registry.commands import MayNotStart
 from registry.services.acceptance import ChangedAgain, NotConnected, accept_for_everybody, accept_tools
 from registry.services.connections import authorise, keep_credentials, revoke
 from registry.services.errors import UnknownTools
+from registry.services.grants import forget_grants
 from registry.services.recording import record_probe
 from registry.services.servers import (
     AddressRefused,
@@ -13,6 +14,7 @@ from registry.services.servers import (
     delete_server,
     update_server,
 )
+from registry.services.sign_ins import sign_in_with
 
 __all__ = [
     "AddressRefused",
@@ -27,8 +29,10 @@ __all__ = [
     "add_server",
     "authorise",
     "delete_server",
+    "forget_grants",
     "keep_credentials",
     "record_probe",
     "revoke",
+    "sign_in_with",
     "update_server",
 ]
