@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from registry.models import Server
 from registry.secrets import filled, filled_url, places
 
+Answers = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any] | None]]  # question, schema → answer; None: no
 Progress = Callable[[float, float | None, str], Awaitable[None]]  # done, total, message
 
 
@@ -123,6 +124,7 @@ class Target:
     headers: Mapping[str, str] = field(default_factory=dict)
     on_log: Callable[[str], None] | None = None
     bearer: Bearer | None = None
+    answers: Answers | None = None  # who answers what a server asks during a call; without, it may not ask
 
     @classmethod
     def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":

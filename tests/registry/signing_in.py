@@ -28,3 +28,13 @@ def sign_in(api: Any, server: Any) -> dict[str, Any]:
     response = finished(api, server, allow(started(api, server)["authorization_url"]))
     assert response.status_code == 200, response.content
     return response.json()
+
+
+def register_client(toy: Any) -> dict[str, Any]:
+    return toy.post("/as/register", {"redirect_uris": ["http://testserver/cb"], "client_name": "Us"})
+
+
+def tokens_given(toy: Any, client: dict[str, Any]) -> dict[str, str]:
+    """As if somebody had signed in as this client before."""
+    told = toy.post("/grant", {"client": client["client_id"], "scope": "read"})
+    return {"access": told["access_token"], "refresh": told["refresh_token"]}

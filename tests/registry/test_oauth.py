@@ -1,12 +1,14 @@
 """Signing in to a server over the API, with a real authorisation server; who may finish what; what is never told."""
 
-from datetime import timedelta
+import time
+from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.utils import timezone
 
 from registry.credentials import decrypt
+from registry.jobs import revoke_grants
 from registry.models import Connection, OAuthClient, OAuthGrant, Server, SignIn
 from tests.registry.signing_in import allow, finished, sign_in, started
 
@@ -22,6 +24,13 @@ def server(toy_oauth) -> Server:
 
 def tokens_of(user) -> dict[str, str]:
     return decrypt(OAuthGrant.objects.current().get(user=user).tokens_encrypted)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_test_of_the_connection_finds_out_where_one_signs_in(api, probe_worker, server, toy_oauth):
@@ -55,3 +64,186 @@ def test_a_tool_is_called_with_the_token(api, probe_worker, server, toy_oauth):
     api.put("/registry/cave/connection", {"tools": "all"})
     answer = api.post("/registry/cave/tools/secret/call", {})
     assert answer.json()["content"][0]["text"] == "the cave is open", answer.content
+
+
+def test_in_a_browser_the_callback_page_finishes_it(web, alice, probe_worker, server, toy_oauth):
+    page = web.post("/servers/cave/oauth/start")
+    link = page.context["url"]
+    assert b"Go on to 127.0.0.1" in page.content
+    back = web.get("/oauth/callback", allow(link), follow=True)
+    assert back.redirect_chain == [("/servers/cave#authorise", 302)]
+    assert "You are signed in at" in back.content.decode()
+    assert Connection.objects.get(user=alice).health == "ok"
+
+
+def test_what_was_brought_back_counts_once(api, probe_worker, server, toy_oauth):
+    answer = allow(started(api, server)["authorization_url"])
+    assert finished(api, server, answer).status_code == 200
+    again = finished(api, server, answer)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "expired")
+    assert len(toy_oauth.get("/seen")["token"]) == 1
+
+
+def test_another_person_cannot_finish_it_and_does_not_spoil_it(api, bob_api, probe_worker, server):
+    answer = allow(started(api, server)["authorization_url"])
+    assert finished(bob_api, server, answer).status_code == 409
+    assert OAuthGrant.objects.count() == 0
+    assert finished(api, server, answer).status_code == 200
+
+
+def test_another_browser_of_the_same_person_cannot_finish_it(web, api, probe_worker, server):
+    answer = allow(web.post("/servers/cave/oauth/start").context["url"])
+    assert finished(api, server, answer).status_code == 409
+    assert web.get("/oauth/callback", answer).headers["location"] == "/servers/cave#authorise"
+
+
+def test_a_code_of_another_person_is_worth_nothing(api, bob_api, bob, probe_worker, server):
+    stolen = allow(started(api, server)["authorization_url"])
+    own = started(bob_api, server)
+    response = finished(bob_api, server, stolen | {"state": own["state"]})
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "refused")
+    assert "invalid_grant" in response.json()["error"]["message"]
+    assert not OAuthGrant.objects.filter(user=bob).exists()
+
+
+def test_one_who_took_too_long_begins_again(api, probe_worker, server):
+    answer = allow(started(api, server)["authorization_url"])
+    SignIn.objects.update(expires_at=timezone.now())
+    assert finished(api, server, answer).status_code == 409
+
+
+@pytest.mark.parametrize("iss", ["https://evil.example", None, "http://127.0.0.1/as"])
+def test_an_answer_of_another_issuer_is_not_used(api, probe_worker, server, toy_oauth, iss):
+    toy_oauth.post("/tweak", {"iss": iss})
+    response = finished(api, server, allow(started(api, server)["authorization_url"]))
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "invalid")
+    assert toy_oauth.get("/seen")["token"] == []
+
+
+def test_who_was_refused_there_is_told_so(api, probe_worker, server):
+    state = started(api, server)["state"]
+    issuer = SignIn.objects.get().issuer
+    answer = {"state": state, "iss": issuer, "error": "access_denied", "error_description": "not <you>"}
+    response = finished(api, server, answer)
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "refused")
+    assert "not <you>" in response.json()["error"]["message"]
+
+
+HOSTILE = {
+    "metadata of the server at a cloud's address": (
+        {"challenge": 'Bearer resource_metadata="http://169.254.169.254/latest/meta-data"'},
+        "blocked",
+    ),
+    "an authorisation server at a cloud's address": (
+        {"resource": {"authorization_servers": ["http://169.254.169.254/"]}},
+        "blocked",
+    ),
+    "a token endpoint inside": ({"server": {"token_endpoint": "http://10.0.0.1/token"}}, "blocked"),
+    "a registration inside": ({"server": {"registration_endpoint": "http://[fd00::1]/"}}, "blocked"),
+    "a page to sign in at inside": ({"server": {"authorization_endpoint": "http://192.168.0.1/"}}, "blocked"),
+    "metadata that lead elsewhere": ({"redirect_metadata": "http://169.254.169.254/"}, "invalid"),
+    "metadata of another server": ({"resource": {"resource": "https://bank.example/mcp"}}, "invalid"),
+    "an issuer that is another": ({"server": {"issuer": "https://bank.example"}}, "invalid"),
+    "no PKCE": ({"server": {"code_challenge_methods_supported": None}}, "invalid"),
+    "only plain PKCE": ({"server": {"code_challenge_methods_supported": ["plain"]}}, "invalid"),
+    "a script to sign in at": ({"server": {"authorization_endpoint": "javascript:alert(1)"}}, "invalid"),
+    "1 MB of metadata": ({"padding": 1_000_000}, "too_large"),
+    "no registration": ({"server": {"registration_endpoint": None}}, "no_client"),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_who_misleads_gets_nobody(api, probe_worker, server, toy_oauth, case):
+    changes, code = HOSTILE[case]
+    toy_oauth.post("/tweak", changes)
+    response = api.post("/registry/cave/oauth/start")
+    assert (response.status_code, response.json()["error"]["code"]) == (409, code), response.content
+    seen = toy_oauth.get("/seen")
+    assert (seen["register"], seen["token"]) == ([], [])
+
+
+def test_a_server_without_a_sign_in_says_so(api, probe_worker, toy_auth):
+    address = {"transport": "streamable_http", "url": toy_auth.url}
+    Server.objects.create(name="T", slug="t", visibility="public", **address)
+    response = api.post("/registry/t/oauth/start")
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "not_offered")
+
+
+def test_a_client_that_staff_entered_is_used_instead_of_a_registration(api, probe_worker, server, toy_oauth):
+    toy_oauth.post("/tweak", {"server": {"registration_endpoint": None}})
+    OAuthClient.objects.create(server=server, issuer=f"{toy_oauth.base}/as", client_id="by-hand", method="none")
+    told = started(api, server)
+    assert "client_id=by-hand" in told["authorization_url"]
+
+
+def test_what_changed_its_issuer_gets_no_old_token(api, alice, probe_worker, server, toy_oauth):
+    old = sign_in(api, server) and tokens_of(alice)["access"]
+    toy_oauth.post("/expire")
+    other = toy_oauth.base.replace("127.0.0.1", "localhost")
+    named = {"authorization_servers": [f"{other}/as"]}
+    toy_oauth.post("/tweak", {"resource": named, "server": {"issuer": f"{other}/as"}})
+    OAuthGrant.objects.update(problem="gone")
+    api.post("/registry/cave/healthcheck")
+    OAuthGrant.objects.update(problem="")
+    assert api.get("/registry/cave/connection").json()["oauth"] is None
+    before = len(toy_oauth.get("/seen")["authorization"])
+    api.post("/registry/cave/healthcheck")
+    assert not any(old in sent for sent in toy_oauth.get("/seen")["authorization"][before:])
+
+
+def test_a_server_that_moved_gets_no_old_token(api, alice, probe_worker, server, toy_oauth):
+    sign_in(api, server)
+    Server.objects.update(url=toy_oauth.url.replace("127.0.0.1", "localhost"))
+    assert api.get("/registry/cave/connection").json()["oauth"] is None
+    assert api.post("/registry/cave/healthcheck").json()["health"] == "needs_auth"
+
+
+def test_more_permissions_are_asked_for_in_words_and_added_to_those_there_are(api, probe_worker, server, toy_oauth):
+    sign_in(api, server)
+    toy_oauth.post("/tweak", {"scope": "write"})
+    found = api.post("/registry/cave/healthcheck").json()
+    assert found["health"] == "needs_auth"
+    assert "more permissions" in found["detail"]
+    assert "write" in api.get("/registry/cave/oauth").json()["problem"]
+    assert sign_in(api, server)["oauth"]["scopes"] == ["read", "write"]
+    assert api.post("/registry/cave/healthcheck").json()["health"] == "ok"
+
+
+@pytest.mark.parametrize("way", ["connection", "oauth", "server"])
+def test_who_parts_gives_the_tokens_back(api, alice, probe_worker, server, toy_oauth, way):
+    sign_in(api, server)
+    Server.objects.update(owner=alice)
+    path = "/registry/cave" if way == "server" else f"/registry/cave/{way}"
+    assert api.delete(path).status_code == 204
+    until(lambda: not OAuthGrant.objects.exists())
+    seen = toy_oauth.get("/seen")
+    assert (seen["access"], seen["refresh"]) == ([], [])
+
+
+def test_a_user_who_is_deleted_leaves_no_token(api, alice, probe_worker, server, toy_oauth):
+    sign_in(api, server)
+    alice.delete()
+    revoke_grants()
+    assert toy_oauth.get("/seen")["refresh"] == []
+    assert not OAuthGrant.objects.exists()
+
+
+def test_no_secret_is_told_or_logged(api, web, alice, probe_worker, server, toy_oauth, caplog):
+    caplog.set_level("DEBUG")
+    told = started(api, server)
+    answer = allow(told["authorization_url"])
+    finished(api, server, answer)
+    secrets = [*tokens_of(alice).values(), answer["code"], toy_oauth.get("/seen")["token"][0]["code_verifier"]]
+    assert len(secrets) == 4
+    pages = [web.get("/servers/cave"), *(api.get(f"/registry/cave{path}") for path in ("", "/connection", "/oauth"))]
+    shown = "".join(page.content.decode() for page in pages) + caplog.text
+    assert [secret for secret in secrets if secret in shown] == []
+
+
+def test_an_error_that_repeats_a_secret_is_not_passed_on(api, probe_worker, server, toy_oauth):
+    answer = allow(started(api, server)["authorization_url"])
+    said = {"error": "invalid_grant", "error_description": f"bad {answer['code']}"}
+    toy_oauth.post("/tweak", {"refusal": [400, said]})
+    response = finished(api, server, answer)
+    assert response.status_code == 409
+    assert answer["code"] not in response.content.decode()

@@ -76,6 +76,12 @@ async def told(request: Request) -> Response:
     return JSONResponse(seen | {"access": sorted(access), "refresh": sorted(refresh)})
 
 
+async def grant(request: Request) -> Response:
+    """Tokens for a client, as if somebody had pressed the button."""
+    asked = await request.json()
+    return granted(asked["client"], asked["scope"], family=secrets.token_hex(4))
+
+
 async def expire(request: Request) -> Response:
     """Of every access token: the server takes none of those it gave out."""
     access.clear()
@@ -243,7 +249,9 @@ if __name__ == "__main__":
     routes = [
         Route("/control", control, methods=["POST"]),
         Route("/tweak", tweak, methods=["POST"]),
+        Route("/favicon.ico", lambda request: Response(status_code=204)),
         Route("/seen", told),
+        Route("/grant", grant, methods=["POST"]),
         Route("/expire", expire, methods=["POST"]),
         Route("/.well-known/oauth-protected-resource/mcp", resource_metadata),
         Route("/.well-known/oauth-authorization-server/as", server_metadata),
