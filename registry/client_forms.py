@@ -8,7 +8,7 @@ from registry.credentials import encrypt
 from registry.models import OAuthClient
 
 
-class GivenClientForm(forms.ModelForm[OAuthClient]):
+class GivenClientForm(forms.ModelForm):
     """The secret is written here and shown nowhere."""
 
     client_id = forms.CharField(max_length=4_000)

@@ -62,7 +62,7 @@ def client_document(request: HttpRequest, server: UUID) -> JsonResponse:
     """Who we are, for authorisation servers that look it up (OAuth client id metadata document). One for each server,
     so that what a person allows one of them is not allowed to another; it tells nothing about the server."""
     told = described(request.build_absolute_uri(reverse("oauth_callback")))
-    told |= {"client_id": request.build_absolute_uri(), "token_endpoint_auth_method": NONE}
+    told |= {"client_id": request.build_absolute_uri(request.path), "token_endpoint_auth_method": NONE}
     return JsonResponse(told, headers={"Cache-Control": "public, max-age=3600"})
 
 

@@ -46,8 +46,8 @@ def prepare(sign_in_id: int) -> None:
         return
     try:
         protection = asyncio.run(_bounded_look(sign_in.url))
-        client = _client(sign_in, protection)
         scopes = _scopes(sign_in, protection)
+        client = _client(sign_in, protection, scopes)
         state = decrypt(sign_in.secrets_encrypted)["state"]
         errand = sent_to(protection, identity_of(client), sign_in.redirect_uri, scopes, state)
         send_away(sign_in=sign_in, client=client, protection=protection, errand=errand, scopes=scopes)
@@ -91,22 +91,22 @@ async def _bounded_look(url: str) -> Protection:
     raise SignInError("timeout", "It took too long to find out where one signs in.")
 
 
-def _client(sign_in: SignIn, protection: Protection) -> OAuthClient:
+def _client(sign_in: SignIn, protection: Protection, scopes: tuple[str, ...]) -> OAuthClient:
     """As whom: the client staff entered, our own document where that can be read, else one registered for this."""
-    known = OAuthClient.objects.known_to(protection.issuer, sign_in.server, sign_in.redirect_uri).first()
+    known = OAuthClient.objects.known_to(protection.issuer, sign_in.server, sign_in.redirect_uri, scopes).first()
     if known is not None:
         return known
     kind = OAuthClient.Kind.REGISTERED
     if sign_in.metadata_url and protection.metadata.client_id_metadata_document_supported:
         kind, identity = OAuthClient.Kind.DOCUMENT, ClientIdentity(sign_in.metadata_url)
     else:
-        identity = asyncio.run(_registered(sign_in, protection))
-    return client_as(sign_in=sign_in, issuer=protection.issuer, identity=identity, kind=kind)
+        identity = asyncio.run(_registered(sign_in, protection, scopes))
+    return client_as(sign_in=sign_in, issuer=protection.issuer, identity=identity, kind=kind, scopes=scopes)
 
 
-async def _registered(sign_in: SignIn, protection: Protection) -> ClientIdentity:
+async def _registered(sign_in: SignIn, protection: Protection, scopes: tuple[str, ...]) -> ClientIdentity:
     async with opened() as http:
-        return await register(http, protection.metadata, sign_in.redirect_uri)
+        return await register(http, protection.metadata, sign_in.redirect_uri, scopes)
 
 
 def _scopes(sign_in: SignIn, protection: Protection) -> tuple[str, ...]:

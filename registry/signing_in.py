@@ -1,6 +1,6 @@
 """Sign in to a server: who asks waits for a worker, goes away, comes back, and waits for a worker again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
@@ -44,7 +44,7 @@ async def start_now(
         )
     except SignInError as error:
         raise SignInRefused(error) from error
-    ready = await _worked(sign_in.pk, PREPARE_JOB, NOBODY, after=S.PREPARING)
+    ready = await _worked(sign_in.pk, PREPARE_JOB, NOBODY, unfinished=[S.PREPARING])
     kept = decrypt(ready.secrets_encrypted)
     return ready, kept["url"], kept["state"]
 
@@ -57,7 +57,7 @@ async def finish_now(
         sign_in = await sync_to_async(_taken)(user, state, session, answer, server)
     except SignInError as error:
         raise SignInRefused(error) from error
-    return await _worked(sign_in.pk, FINISH_JOB, NOBODY_TRADES, after=S.TRADING)
+    return await _worked(sign_in.pk, FINISH_JOB, NOBODY_TRADES, unfinished=[S.RETURNED, S.TRADING])
 
 
 def _taken(user: User, state: str, session: str, answer: Mapping[str, str], server: Server | None) -> SignIn:
@@ -72,12 +72,13 @@ def _taken(user: User, state: str, session: str, answer: Mapping[str, str], serv
     return sign_in
 
 
-async def _worked(sign_in_id: int, job: str, nobody: str, *, after: S) -> SignIn:
-    """The sign-in once a worker has brought it beyond the status `after`."""
-    not_yet = {S.PREPARING, after} if after == S.PREPARING else {S.RETURNED, after}
+async def _worked(sign_in_id: int, job: str, nobody: str, *, unfinished: Sequence[S]) -> SignIn:
+    """The sign-in once a worker has brought it beyond these statuses."""
 
     async def look(since: datetime, message: Message | None) -> SignIn | None:
-        return await SignIn.objects.select_related("server").exclude(status__in=not_yet).filter(pk=sign_in_id).afirst()
+        return (
+            await SignIn.objects.select_related("server").exclude(status__in=unfinished).filter(pk=sign_in_id).afirst()
+        )
 
     errand = Errand(group_of(sign_in_id), job, (sign_in_id,), nobody)
     found = await result_of(errand, look)

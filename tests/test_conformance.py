@@ -4,7 +4,7 @@ import pytest
 
 from tests.conformance.__main__ import REVISIONS, run, why_not
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(330)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(630)]
 
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not())

@@ -1,5 +1,6 @@
 """Signing in to servers by OAuth: where, as which client, who is away doing it, and what came of it."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -38,10 +39,14 @@ class ServerProtection(models.Model):
 
 
 class OAuthClientQuerySet(models.QuerySet["OAuthClient"]):
-    def known_to(self, issuer: str, server: Server, redirect_uri: str) -> "OAuthClientQuerySet":
-        """Those to sign in as. What was registered counts once it worked: a server may have forgotten the others."""
+    def known_to(
+        self, issuer: str, server: Server, redirect_uri: str, scopes: Sequence[str] = ()
+    ) -> "OAuthClientQuerySet":
+        """Those to sign in as, for these scopes. What was registered counts once it worked: a server may have
+        forgotten the others."""
         worked = models.Exists(OAuthGrant.objects.filter(client=models.OuterRef("pk")))
-        proven = Q(kind=OAuthClient.Kind.GIVEN) | Q(worked, kind=OAuthClient.Kind.REGISTERED, redirect_uri=redirect_uri)
+        registered = Q(worked, kind=OAuthClient.Kind.REGISTERED, redirect_uri=redirect_uri)
+        proven = Q(kind=OAuthClient.Kind.GIVEN) | (registered & Q(scopes__contains=list(scopes)))
         alive = Q(expires_at=0) | Q(expires_at__gt=timezone.now().timestamp())
         return self.filter(proven, alive, server=server, issuer=issuer).order_by("kind", "-created_at")
 
@@ -72,6 +77,9 @@ class OAuthClient(models.Model):
     kind = models.CharField(max_length=16, choices=Kind, default=Kind.GIVEN)
     client_id = models.TextField()
     method = models.CharField(max_length=32, choices=Method, default=Method.BASIC)
+    scopes = ArrayField(
+        models.CharField(max_length=255), default=list, blank=True, help_text="it was registered for these"
+    )
     secret_encrypted = models.BinaryField(default=b"", editable=False)
     expires_at = models.BigIntegerField(default=0, help_text="of the secret, in seconds since 1970; 0: never")
     created_at = models.DateTimeField(default=timezone.now)

@@ -41,7 +41,7 @@ def described(redirect_uri: str) -> dict[str, Any]:
 
 
 async def register(
-    http: outbound.Client, metadata: OAuthMetadata, redirect_uri: str, scopes: tuple[str, ...] = ()
+    http: outbound.Client, metadata: OAuthMetadata, redirect_uri: str, scopes: tuple[str, ...]
 ) -> ClientIdentity:
     """Raises SignInError."""
     host = metadata.issuer.host

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -58,7 +59,9 @@ def begin_sign_in(
     )
 
 
-def client_as(*, sign_in: SignIn, issuer: str, identity: ClientIdentity, kind: OAuthClient.Kind) -> OAuthClient:
+def client_as(
+    *, sign_in: SignIn, issuer: str, identity: ClientIdentity, kind: OAuthClient.Kind, scopes: Sequence[str]
+) -> OAuthClient:
     return OAuthClient.objects.create(
         server=sign_in.server,
         issuer=issuer,
@@ -66,6 +69,7 @@ def client_as(*, sign_in: SignIn, issuer: str, identity: ClientIdentity, kind: O
         kind=kind,
         client_id=identity.client_id,
         method=identity.method,
+        scopes=list(scopes),
         secret_encrypted=encrypt({"secret": identity.secret} if identity.secret else {}),
         expires_at=identity.expires_at,
     )

@@ -18,7 +18,8 @@ VERSION = "0.2.0-alpha.12"
 NODE = 22
 ENTRY = FOLDER / "node_modules" / SUITE / "dist" / "index.js"
 REVISIONS = ("2026-07-28", "2025-11-25")
-RUN_S = 300
+SCENARIO_MS = 120_000
+RUN_S = 600
 
 
 def node() -> str | None:
@@ -75,7 +76,18 @@ def run(revision: str, *arguments: str) -> tuple[int, str]:
     client = f"{sys.executable} -S {ROOT / 'tests' / 'conformance_client.py'}"
     with warmed() as place:
         done = subprocess.run(
-            [runner, str(ENTRY), "client", "--command", client, "--requirements", revision, *arguments],
+            [
+                runner,
+                str(ENTRY),
+                "client",
+                "--command",
+                client,
+                "--requirements",
+                revision,
+                "--timeout",
+                str(SCENARIO_MS),
+                *arguments,
+            ],
             cwd=FOLDER,
             env=os.environ | {"CONFORMANCE_SOCKET": place, "NO_COLOR": "1"},
             capture_output=True,
