@@ -17,6 +17,7 @@ from registry.outbound import GuardedTransport, OutboundRefused
 
 MAX_BODY_BYTES = 10_000_000
 INSUFFICIENT = "insufficient_scope"  # RFC 6750, 3.1
+DENIED = {401, 403}
 FAILED = 502  # what the SDK is told when there was no answer
 
 
@@ -42,6 +43,9 @@ class Exchange:
             self.sent = True
 
     def answered(self, response: httpx2.Response) -> None:
+        """What the SDK tries after a refusal may be refused for another reason, which says less."""
+        if self.status in DENIED and response.is_error:
+            return
         self.failure = None
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()

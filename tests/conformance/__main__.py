@@ -73,21 +73,11 @@ def run(revision: str, *arguments: str) -> tuple[int, str]:
     """The suite's exit status for a revision, and all it says."""
     runner = node()
     assert runner is not None
+    patience = ["--timeout", str(SCENARIO_MS)]
     client = f"{sys.executable} -S {ROOT / 'tests' / 'conformance_client.py'}"
     with warmed() as place:
         done = subprocess.run(
-            [
-                runner,
-                str(ENTRY),
-                "client",
-                "--command",
-                client,
-                "--requirements",
-                revision,
-                "--timeout",
-                str(SCENARIO_MS),
-                *arguments,
-            ],
+            [runner, str(ENTRY), "client", "--command", client, "--requirements", revision, *patience, *arguments],
             cwd=FOLDER,
             env=os.environ | {"CONFORMANCE_SOCKET": place, "NO_COLOR": "1"},
             capture_output=True,

@@ -5,6 +5,7 @@ of the authorisation server, and clients and tokens are kept in memory.
 import asyncio
 import io
 import json
+import sys
 import traceback
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
@@ -107,14 +108,18 @@ async def defaults(question: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 async def use(session: Session, context: dict[str, Any]) -> None:
-    found = await session.introspect()
-    calls = context.get("toolCalls") or [{"name": tool.name, "arguments": arguments_for(tool)} for tool in found.tools]
+    """Call what the scenario names, else every tool once."""
+    tools = (await session.introspect()).tools
+    calls = context.get("toolCalls") or [{"name": each.name, "arguments": arguments_for(each, tools)} for each in tools]
     await asyncio.gather(*(session.call(each["name"], each["arguments"], timeout_s=CALL_S) for each in calls))
 
 
-def arguments_for(tool: ToolDefinition) -> dict[str, Any]:
+def arguments_for(tool: ToolDefinition, tools: list[ToolDefinition]) -> dict[str, Any]:
+    """Something of each parameter's type; one who asks for a schema wants to see how another tool's arrived."""
     fields = tool.input_schema.get("properties", {})
-    return {name: VALUES.get(each.get("type"), "text") for name, each in fields.items()}
+    values = {name: VALUES.get(each.get("type"), "text") for name, each in fields.items()}
+    others = [each.input_schema for each in tools if each is not tool]
+    return values | ({"schema": others[0]} if "schema" in fields and others else {})
 
 
 async def run(url: str, scenario: str, context: dict[str, Any]) -> None:
@@ -146,7 +151,7 @@ def perform(told: dict[str, str]) -> int:
     try:
         asyncio.run(run(told["url"], told["MCP_CONFORMANCE_SCENARIO"], context))
     except (ConnectorError, SignInError) as error:
-        print(f"{error.code}: {error.message}")
+        print(f"{error.code}: {error.message}", file=sys.stderr)
         return 1
     return 0
 
