@@ -138,10 +138,6 @@ class SignIn(models.Model):
     def issuer(self) -> str:
         return str(self.metadata.get("issuer", ""))
 
-    @property
-    def is_over(self) -> bool:
-        return self.status in {self.Status.DONE, self.Status.FAILED}
-
 
 class OAuthGrantQuerySet(models.QuerySet["OAuthGrant"]):
     def current(self) -> "OAuthGrantQuerySet":

@@ -1,6 +1,5 @@
 """As whom we are known to an authorisation server: given by staff, by our own document, or registered there."""
 
-import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,7 +70,3 @@ def _identity(told: OAuthClientInformationFull, host: str, wanted: dict[str, Any
 def _best_method(metadata: OAuthMetadata) -> str:
     known = metadata.token_endpoint_auth_methods_supported or [BASIC]  # RFC 8414, 2
     return next((method for method in METHODS if method in known), NONE)
-
-
-def is_spent(identity: ClientIdentity) -> bool:
-    return 0 < identity.expires_at <= time.time()

