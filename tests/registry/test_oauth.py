@@ -63,7 +63,8 @@ def test_a_tool_is_called_with_the_token(api, probe_worker, server, toy_oauth):
     sign_in(api, server)
     api.put("/registry/cave/connection", {"tools": "all"})
     answer = api.post("/registry/cave/tools/secret/call", {})
-    assert answer.json()["content"][0]["text"] == "the cave is open", answer.content
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["content"][0]["text"] == "the cave is open"
 
 
 def test_in_a_browser_the_callback_page_finishes_it(web, alice, probe_worker, server, toy_oauth):
