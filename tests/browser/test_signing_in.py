@@ -22,7 +22,7 @@ def test_a_server_that_asks_for_a_sign_in_gets_one(page: Page, site: Stack, toy_
     expect(page.locator("#sign-in")).to_contain_text("You are signed in at 127.0.0.1")
     expect(page.locator("#found")).to_contain_text("Works")
     expect(page.locator("#tools")).to_contain_text("secret")
-    page.locator("#authorise").get_by_role("button", name="Authorise").click()
+    page.locator("#authorise").get_by_role("button", name="Save").click()
     expect(page.get_by_text("✓ authorised")).to_be_visible()
     page.once("dialog", lambda dialog: dialog.accept())
     page.locator("#sign-in").get_by_role("button", name="Sign out").click()
