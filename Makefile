@@ -1,6 +1,6 @@
 # make run    start everything and print the address; Ctrl-C stops it
 # make test   lint, then every test
-# make lint | bench | eval | fuzz | lock | clean
+# make lint | bench | eval | fuzz | conformance | lock | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 EVAL_ARGS ?=
 
-.PHONY: help run test lint pytest eval bench fuzz lock clean
+.PHONY: help run test lint pytest eval bench fuzz conformance lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -58,6 +58,10 @@ bench: $(DEV_STAMP)
 fuzz: $(DEV_STAMP)
 	FUZZ_SECONDS=$${FUZZ_SECONDS:-200} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-50} FUZZ_SEEDS=$${FUZZ_SEEDS:-1,2,3} \
 	  $(BIN)/python -m pytest tests/mcpregistry/test_fuzz.py $(PYTEST_ARGS)
+
+# Our client against the MCP conformance suite, which npm fetches once into .conformance/ (with a Node.js 22, if need be).
+conformance: $(DEV_STAMP)
+	$(BIN)/python -m tests.conformance $(REVISIONS)
 
 # Resolve the direct pins again and write down what they bring along.
 lock: $(BIN)/python

@@ -38,7 +38,7 @@ STEP_WORDS = {
     ToolRun.Status.UNKNOWN: "may have happened",
 }
 ADVICE = {
-    "needs_auth": "Open the server's page, enter its credentials and authorise it again. Then retry.",
+    "needs_auth": "Open the server's page and sign in, or enter its credentials. Then retry.",
     "not_authorised": "Open the server's page and authorise this tool. Then retry.",
     "tool_not_found": "Open the server's page and test the connection: its tools have changed.",
     "unknown_tool": "Open the server's page and test the connection: its tools have changed.",

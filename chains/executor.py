@@ -284,7 +284,7 @@ INTERNAL = {
 ADVICE = {
     "storage_down": "See that the storage works and has room; a retry calls this step again.",
     "rejected": "Nothing was called for it; retry the run to be asked again.",
-    "needs_auth": "Enter its credentials on the server's page, then retry the run.",
+    "needs_auth": "Sign in, or enter its credentials, on the server's page, then retry the run.",
     "not_authorised": "Authorise it on the server's page, then retry the run.",
 }
 RETRY = "Change the plan, or retry the run from this step."

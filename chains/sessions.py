@@ -10,6 +10,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 
+from registry.bearers import bearer_for
 from registry.connectors import CallResult, ConnectorError, Session, connect
 from registry.connectors.base import Progress
 from registry.credentials import CredentialsLost, credentials_for
@@ -33,7 +34,8 @@ class OpenSession:
     async def _own(self, server: Server, owner: User, on_log: OnLog) -> None:
         try:
             credentials = await sync_to_async(credentials_for)(owner, server)
-            async with connect(server, credentials, on_log=partial(on_log, server.pk)) as session:
+            bearer = await sync_to_async(bearer_for)(owner, server)
+            async with connect(server, credentials, bearer=bearer, on_log=partial(on_log, server.pk)) as session:
                 self.ready.set_result(session)
                 await self.closing.wait()
         except ConnectorError as error:

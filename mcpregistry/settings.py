@@ -173,6 +173,7 @@ RQ_CRON: list[dict[str, Any]] = [
     {"func": "chat.jobs.embed_results", "queue_name": "chat", "interval": 30, "ttl": 30, "result_ttl": 30},
     {"func": "chat.jobs.tidy_conversations", "queue_name": "chat", "interval": 3600, "ttl": 600, "result_ttl": 60},
     {"func": "chains.jobs.tidy_runs", "queue_name": "catalogue", "interval": 3600, "ttl": 3600, "result_ttl": 60},
+    {"func": "registry.jobs.revoke_grants", "queue_name": "probes", "interval": 600, "ttl": 600, "result_ttl": 60},
     {"func": "registry.jobs.schedule_probes", "queue_name": "probes", "interval": 15, "ttl": 15, "result_ttl": 15},
 ]
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
+from registry.client_forms import GivenClientForm
 from registry.models import (
     SEARCH_COLUMNS,
     Acceptance,
@@ -19,6 +20,8 @@ from registry.models import (
     Definition,
     HealthCheck,
     ImportRun,
+    OAuthClient,
+    OAuthGrant,
     SearchDocument,
     Server,
     SourceRecord,
@@ -278,6 +281,32 @@ class ConnectionAdmin(OfServer, RecordAdmin):
     @admin.display(boolean=True, description="credentials")
     def has_credentials(self, connection: Connection) -> bool:
         return bool(connection.credentials_encrypted)
+
+
+@admin.register(OAuthClient)
+class OAuthClientAdmin(OfServer, admin.ModelAdmin):
+    """What was registered is read; a client that an authorisation server's own staff made is entered here."""
+
+    form = GivenClientForm
+    list_display = ["server", "issuer", "kind", "client_id", "method", "created_at"]
+    list_filter = ["kind"]
+    search_fields = ["^server__slug", "issuer"]
+    raw_id_fields = ["server"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return obj is None or (isinstance(obj, OAuthClient) and obj.kind == OAuthClient.Kind.GIVEN)
+
+
+@admin.register(OAuthGrant)
+class OAuthGrantAdmin(OfServer, RecordAdmin):
+    """Who signed in where. Tokens are neither shown nor editable."""
+
+    list_display = ["user", "server", "issuer", "expires_at", "refreshed_at", "problem", "ended_at"]
+    list_filter = [("ended_at", admin.EmptyFieldListFilter)]
+    search_fields = ["^user__username", "^server__slug", "issuer"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("user")
 
 
 @admin.register(Acceptance)

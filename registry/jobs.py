@@ -20,6 +20,7 @@ from registry.search.indexing import embed_missing
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
 from registry.services.probing import enqueue_due, probe_each
+from registry.sign_ins import finish, prepare, revoke_ended, tell
 from registry.sources import options_for, queue_due_imports, resumed_options, retry_soon
 from registry.trial_results import failed
 from registry.trials import leave_answer, perform
@@ -43,7 +44,7 @@ def probe_server(server_id: str, user_id: int | None = None, reply_channel: str 
 
 def _probe(server: Server, prober: Prober) -> ProbeOutcome:
     try:
-        return asyncio.run(probe(server, prober.credentials))
+        return asyncio.run(probe(server, prober.credentials, bearer=prober.bearer))
     except JobTimeoutException:
         return ProbeOutcome(Health.TIMEOUT, "The test was stopped: the server kept the worker busy beyond its time.")
 
@@ -55,6 +56,24 @@ def probe_frozen(server_id: str, user_id: int | None = None, reply_channel: str 
         prober = prober_for(server, User.objects.filter(pk=user_id).first() if user_id is not None else None)
         outcome = ProbeOutcome(Health.TIMEOUT, watchdog.WORDS)
         record_probe(server=server, outcome=outcome, user=prober.private_to)
+
+
+def prepare_sign_in(sign_in_id: int) -> None:
+    """Find out where a person who wants to sign in is to go."""
+    prepare(sign_in_id)
+    tell(sign_in_id)
+
+
+def finish_sign_in(sign_in_id: int) -> None:
+    """Trade what the person brought back, and see which tools it opens."""
+    if granted := finish(sign_in_id):
+        probe_server(str(granted.server_id), granted.user_id)
+    tell(sign_in_id)
+
+
+def revoke_grants() -> int:
+    """Give back the tokens of sign-ins that ended."""
+    return revoke_ended()
 
 
 def call_tool(trial: str, tool_id: int, user_id: int, arguments: dict[str, Any]) -> None:

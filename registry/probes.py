@@ -6,12 +6,15 @@ from dataclasses import dataclass
 
 import anyio
 
-from registry.connectors import TRANSPORT_NAMES, ConnectorError, Introspection, connect
+from registry.connectors import TRANSPORT_NAMES, Bearer, ConnectorError, Introspection, connect
 from registry.models import Health, Server
+from registry.oauth.discovery import Challenge, Protection, look
+from registry.oauth.errors import SignInError
 
 PROBE_TIMEOUT_S: dict[str, float] = {Server.Transport.STDIO: 95.0}
 HTTP_PROBE_TIMEOUT_S = 60.0
 OTHER_TRANSPORT_TIMEOUT_S = 10.0
+SIGN_IN_TIMEOUT_S = 15.0
 MAX_DETAIL = 2_000
 MAX_PROBLEMS_TOLD = 5
 HTTP_TRANSPORTS = {
@@ -39,6 +42,24 @@ FIND_DOCUMENT = "Check that the address is that of the document itself, in JSON 
 
 
 @dataclass(frozen=True, slots=True)
+class SignInFound:
+    """Where one signs in, or why not; `error` says so, and None in both that the server offers none."""
+
+    protection: Protection | None
+    error: SignInError | None = None
+
+    @property
+    def problem(self) -> str:
+        return "" if self.error is None or self.error.code == "not_offered" else self.error.message
+
+    @property
+    def next_step(self) -> str:
+        if self.protection is not None:
+            return f"Sign in at {self.protection.metadata.issuer.host} on its page."
+        return f"It offers a sign-in that cannot be used: {self.problem}" if self.problem else ""
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeOutcome:
     """`detail` says what was tried, what came back and what to do next; `latency_ms` is that of connecting."""
 
@@ -46,26 +67,36 @@ class ProbeOutcome:
     detail: str
     latency_ms: int | None = None
     introspection: Introspection | None = None
+    sign_in: SignInFound | None = None
 
 
-async def probe(server: Server, credentials: Mapping[str, str], timeout_s: float | None = None) -> ProbeOutcome:
+async def probe(
+    server: Server,
+    credentials: Mapping[str, str],
+    timeout_s: float | None = None,
+    *,
+    bearer: Bearer | None = None,
+) -> ProbeOutcome:
     """Never raises for what a server does. `timeout_s` is for those that are not started first."""
     usual_s = PROBE_TIMEOUT_S.get(server.transport)
-    outcome = await _attempt(server, credentials, usual_s or timeout_s or HTTP_PROBE_TIMEOUT_S)
+    outcome = await _attempt(server, credentials, usual_s or timeout_s or HTTP_PROBE_TIMEOUT_S, bearer)
     if outcome.health == Health.NOT_MCP and server.transport in HTTP_TRANSPORTS:
         return await _with_other_transport(server, credentials, outcome)
     return outcome
 
 
-async def _attempt(server: Server, credentials: Mapping[str, str], timeout_s: float) -> ProbeOutcome:
+async def _attempt(
+    server: Server, credentials: Mapping[str, str], timeout_s: float, bearer: Bearer | None = None
+) -> ProbeOutcome:
     started = time.monotonic()
     try:
         with anyio.fail_after(timeout_s):
-            async with connect(server, credentials) as session:
+            async with connect(server, credentials, bearer=bearer) as session:
                 latency_ms = round((time.monotonic() - started) * 1000)
                 introspection = await session.introspect()
     except ConnectorError as error:
-        return _failed(server, error)
+        found = await _sign_in(server, error) if error.code == "needs_auth" else None
+        return _failed(server, error, found)
     except TimeoutError:
         message = f"The server did not finish within {timeout_s:.0f} s."
         return _failed(server, ConnectorError("timeout", message))
@@ -86,14 +117,28 @@ async def _with_other_transport(server: Server, credentials: Mapping[str, str], 
     return ProbeOutcome(Health.WRONG_TRANSPORT, f"{_tried(server)} {detail}")
 
 
-def _failed(server: Server, error: ConnectorError) -> ProbeOutcome:
+async def _sign_in(server: Server, error: ConnectorError) -> SignInFound | None:
+    """Where one signs in to a server that asks for it."""
+    if server.transport not in HTTP_TRANSPORTS:
+        return None
+    with anyio.move_on_after(SIGN_IN_TIMEOUT_S):
+        try:
+            return SignInFound(await look(server.url, Challenge.of(error.challenge) if error.challenge else None))
+        except SignInError as failed:
+            return None if failed.may_pass else SignInFound(None, failed)
+    return None
+
+
+def _failed(server: Server, error: ConnectorError, sign_in: SignInFound | None = None) -> ProbeOutcome:
     health = HEALTH_OF.get(error.code, Health.UNREACHABLE)
     next_step = FIND_DOCUMENT if error.code == "not_openapi" else NEXT_STEP.get(health, "")
     if health == Health.NOT_MCP and server.transport == Server.Transport.STDIO:
         next_step = WRITE_MESSAGES
+    if sign_in is not None:
+        next_step = sign_in.next_step or next_step
     is_kept = server.transport == Server.Transport.STDIO and error.code == "blocked"  # nothing was started
     parts = ["" if is_kept else _tried(server), error.message, next_step]
-    return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL])
+    return ProbeOutcome(health, " ".join(part for part in parts if part)[:MAX_DETAIL], sign_in=sign_in)
 
 
 def _tried(server: Server) -> str:

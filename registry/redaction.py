@@ -16,8 +16,13 @@ Told = TypeVar("Told")
 
 class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
+        self.words: list[str] = []
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Further ones, from now on."""
         words = {word for secret in secrets for word in spellings(secret.replace(MARK, ""))}
-        self.words = sorted(words, key=len, reverse=True)
+        self.words = sorted({*self.words, *words}, key=len, reverse=True)
 
     def text(self, text: str) -> str:
         for word in self.words:

@@ -10,7 +10,7 @@ from rest_framework import serializers
 from registry.commands import fingerprint, is_confirmed
 from registry.credentials import CredentialsLost, decrypt
 from registry.inputs import Input, WholeNumber
-from registry.models import Connection, Health, HealthCheck, Policy, Server, Tool
+from registry.models import Connection, Health, HealthCheck, OAuthGrant, Policy, Server, Tool
 from registry.sharing_api import TeamField
 
 MAX_ITEMS = 100
@@ -96,17 +96,33 @@ class HealthCheckSerializer(serializers.ModelSerializer[HealthCheck]):
         read_only_fields = fields
 
 
+GRANT_SCHEMA = {
+    "type": ["object", "null"],
+    "properties": {
+        "issuer": {"type": "string"},
+        "expires_at": {"type": ["string", "null"], "format": "date-time"},
+        "scopes": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def told_of(grant: OAuthGrant) -> dict[str, Any]:
+    """Never a token. `expires_at` is that of the access token, which is renewed before."""
+    return {"issuer": grant.issuer, "expires_at": _plain(grant.expires_at), "scopes": grant.scopes}
+
+
 class ConnectionSerializer(serializers.ModelSerializer[Connection]):
     """What the caller authorised. Of credentials only the names."""
 
     tools = serializers.SerializerMethodField()
     approval = serializers.SerializerMethodField()
     credential_names = serializers.SerializerMethodField()
+    oauth = serializers.SerializerMethodField()
 
     class Meta:
         model = Connection
         fields = [
-            "tools", "approval", "credential_names", "expires_at", "created_at", "updated_at", "health",
+            "tools", "approval", "credential_names", "oauth", "expires_at", "created_at", "updated_at", "health",
             "health_detail", "latency_ms", "checked_at",
         ]  # fmt: skip
         read_only_fields = fields
@@ -116,6 +132,13 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
 
     def get_approval(self, connection: Connection) -> dict[str, Any]:
         return {"default": connection.approval_default or None, "tools": connection.approval_tools}
+
+    @extend_schema_field(GRANT_SCHEMA)
+    def get_oauth(self, connection: Connection) -> dict[str, Any] | None:
+        """The sign-in whose token goes along; null where there is none, or it must be done again."""
+        grants = OAuthGrant.objects.usable().filter(user=connection.user_id, server=connection.server_id, problem="")
+        grant = grants.first()
+        return told_of(grant) if grant else None
 
     def get_credential_names(self, connection: Connection) -> list[str]:
         try:
@@ -234,6 +257,16 @@ class ConnectionInput(Input):
     tools = ToolNamesField(default=None)
     approval = ApprovalInput(required=False)
     credentials = SecretsField(required=False, write_only=True)
+
+
+class SignInFinishInput(Input):
+    """What the authorisation server sent to our callback address, as parameters of its query."""
+
+    state = serializers.CharField(max_length=MAX_VALUE)
+    code = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
+    iss = serializers.CharField(max_length=MAX_VALUE, required=False)
+    error = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
+    error_description = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
 
 
 class ServerFilters(Input):

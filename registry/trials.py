@@ -18,8 +18,9 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from rq.timeouts import JobTimeoutException
 
+from registry.bearers import bearer_for
 from registry.commands import MayNotStart, check_start
-from registry.connectors import ConnectorError, connect
+from registry.connectors import Bearer, ConnectorError, connect
 from registry.credentials import CredentialsLost, credentials_for
 from registry.models import Tool
 from registry.trial_results import answered, failed
@@ -70,8 +71,8 @@ def _answer(tool_id: int, user_id: int, arguments: dict[str, Any]) -> dict[str, 
         return failed("not_authorised", "You have not authorised this tool as it is now.", sent=False)
     try:
         check_start(user, tool.server)
-        credentials = credentials_for(user, tool.server)
-        return asyncio.run(_call(tool, credentials, arguments))
+        credentials, bearer = credentials_for(user, tool.server), bearer_for(user, tool.server)
+        return asyncio.run(_call(tool, credentials, bearer, arguments))
     except CredentialsLost as error:
         return failed("needs_auth", str(error), sent=False)
     except MayNotStart as error:
@@ -80,12 +81,14 @@ def _answer(tool_id: int, user_id: int, arguments: dict[str, Any]) -> dict[str, 
         return failed("timeout", "The server kept the worker busy beyond its time.", sent=True)
 
 
-async def _call(tool: Tool, credentials: Mapping[str, str], arguments: dict[str, Any]) -> dict[str, Any]:
+async def _call(
+    tool: Tool, credentials: Mapping[str, str], bearer: Bearer | None, arguments: dict[str, Any]
+) -> dict[str, Any]:
     began = time.monotonic()
     is_calling = False
     try:
         with anyio.fail_after(SESSION_S):
-            async with connect(tool.server, credentials) as session:
+            async with connect(tool.server, credentials, bearer=bearer) as session:
                 is_calling = True
                 began = time.monotonic()
                 called = await session.call(tool.name, arguments, timeout_s=CALL_S, accepted=tool.schema_hash)

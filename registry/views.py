@@ -26,6 +26,7 @@ from registry.ordering import SORTS, ordered
 from registry.pages import PageRequest, message_of, paginate, refusal, says_errors
 from registry.search import ServerHit, search_servers
 from registry.sharing_pages import shared_by_form, sharing_of, with_sharing
+from registry.signing_in import sign_in_of
 from registry.snippets import snippets_of
 from registry.tool_lists import Asked, tool_list, waiting
 
@@ -166,6 +167,7 @@ def server_context(
         "check": newest_check(server, user, connection),
         "sources": server.source_records.filter(removed_at=None).values_list("source", flat=True).distinct(),
         "policies": [("", "as below"), *((policy.value, words) for policy, words in POLICY_WORDS.items())],
+        "sign_in": sign_in_of(server, user),
         "is_own": server.owner_id == user.pk,
         "unconfirmed": None if is_confirmed(server) else {"line": line_of(server), "fingerprint": fingerprint(server)},
         "sharing": sharing_of(server, user),

@@ -145,6 +145,18 @@ def toy_auth(toy: Callable[..., Toy]) -> Toy:
 
 
 @pytest.fixture(scope="session")
+def running_oauth(toy: Callable[..., Toy]) -> Toy:
+    return toy("oauth")
+
+
+@pytest.fixture
+def toy_oauth(running_oauth: Toy) -> Toy:
+    """A server one signs in to; nobody did yet, and it behaves."""
+    running_oauth.post("/control", {})
+    return running_oauth
+
+
+@pytest.fixture(scope="session")
 def toy_notmcp(toy: Callable[..., Toy]) -> Toy:
     return toy("notmcp")
 

@@ -10,6 +10,7 @@ from registry.commands import MayNotStart, check_confirmed
 from registry.connectors import mcp, openapi
 from registry.connectors.base import (
     TRANSPORT_NAMES,
+    Bearer,
     CallResult,
     ConnectorError,
     Introspection,
@@ -17,7 +18,7 @@ from registry.connectors.base import (
     Target,
     ToolDefinition,
 )
-from registry.connectors.redacting import RedactedSession, redacted_error, redacted_log, secrets_of
+from registry.connectors.redacting import RedactedSession, redacted_bearer, redacted_error, redacted_log, secrets_of
 from registry.models import Server
 from registry.outbound import OutboundRefused, check_url
 from registry.redaction import Redactor
@@ -33,12 +34,17 @@ CONNECTORS: dict[str, Callable[[Target], AbstractAsyncContextManager[Session]]] 
 
 @asynccontextmanager
 async def connect(
-    server: Server, credentials: Mapping[str, str], *, on_log: Callable[[str], None] | None = None
+    server: Server,
+    credentials: Mapping[str, str],
+    *,
+    bearer: Bearer | None = None,
+    on_log: Callable[[str], None] | None = None,
 ) -> AsyncIterator[Session]:
     """A session with the server, entered and left in the same task. Raises ConnectorError only.
 
-    `on_log` hears what a server started by command writes to its standard error. Credentials it is told do not come
-    back, in whatever it answers.
+    `bearer` is the sign-in whose token goes along, instead of an Authorization among the credentials. `on_log` hears
+    what a server started by command writes to its standard error. Credentials and tokens it is told do not come back,
+    in whatever it answers.
     """
     if server.transport == Server.Transport.STDIO and settings.STDIO_SERVERS == "off":
         raise ConnectorError("blocked", "This registry starts no servers by command (STDIO_SERVERS is off).")
@@ -52,7 +58,11 @@ async def connect(
     except (MayNotStart, OutboundRefused) as refused:
         raise ConnectorError("blocked", str(refused)) from refused
     redactor = Redactor(secrets_of(server, credentials))
-    target = replace(Target.of(server, credentials), on_log=redacted_log(on_log, redactor))
+    target = replace(
+        Target.of(server, credentials),
+        on_log=redacted_log(on_log, redactor),
+        bearer=redacted_bearer(bearer, redactor),
+    )
     try:
         async with loop_watched(), connector(target) as session:
             yield RedactedSession(session, redactor)
@@ -70,6 +80,7 @@ def _check_address(server: Server) -> None:
 
 __all__ = [
     "TRANSPORT_NAMES",
+    "Bearer",
     "CallResult",
     "ConnectorError",
     "Introspection",

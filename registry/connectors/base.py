@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from registry.models import Server
 from registry.secrets import filled, filled_url, places
 
+Answers = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any] | None]]  # question, schema → answer; None: no
 Progress = Callable[[float, float | None, str], Awaitable[None]]  # done, total, message
 
 
@@ -24,15 +25,18 @@ class ConnectorError(Exception):
     `code` is one of needs_auth, wrong_transport, not_mcp, not_openapi, unreachable, timeout, blocked, protocol,
     tool_not_found, changed_tool, invalid_arguments, too_large, unsupported. `message` is a sentence a person can act
     on. `sent` is False when the request certainly had no effect on the server, so that asking again is safe.
-    `http_status` is the last one seen, if any.
+    `http_status` is the last one seen, if any, and `challenge` the WWW-Authenticate that came with it.
     """
 
-    def __init__(self, code: str, message: str, *, sent: bool = False, http_status: int | None = None) -> None:
+    def __init__(
+        self, code: str, message: str, *, sent: bool = False, http_status: int | None = None, challenge: str = ""
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.sent = sent
         self.http_status = http_status
+        self.challenge = challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,16 @@ class CallResult:
     is_error: bool
 
 
+class Bearer(Protocol):
+    """Whoever signed in to a server, and the access token that came of it. Raises ConnectorError."""
+
+    async def token(self, *, refused: str = "") -> str:
+        """The token to send; another one than `refused`, which the server did not take, where there is one."""
+
+    async def wants_more(self, challenge: str) -> None:
+        """The server took the token, but what it allows is not enough: `challenge` is its WWW-Authenticate."""
+
+
 class Session(Protocol):
     """An open connection to one server. Calls may run at the same time; all of them raise ConnectorError only.
 
@@ -109,6 +123,8 @@ class Target:
     env: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     on_log: Callable[[str], None] | None = None
+    bearer: Bearer | None = None
+    answers: Answers | None = None  # who answers what a server asks during a call; without, it may not ask
 
     @classmethod
     def of(cls, server: Server, credentials: Mapping[str, str]) -> "Target":

@@ -10,7 +10,7 @@ from mcp_types import CONNECTION_CLOSED, METHOD_NOT_FOUND, REQUEST_TIMEOUT
 from pydantic import ValidationError
 
 from registry.connectors.base import ConnectorError
-from registry.connectors.recording import BodyRefused, Exchange
+from registry.connectors.recording import INSUFFICIENT, BodyRefused, Exchange
 from registry.outbound import OutboundRefused
 
 MAX_QUOTED = 300
@@ -64,6 +64,8 @@ def _says_itself(told: MCPError | None, exchange: Exchange) -> bool:
 
 def of_failure(failure: Exception, exchange: Exchange) -> ConnectorError:
     match failure:
+        case ConnectorError():
+            return failure
         case OutboundRefused():
             return ConnectorError("blocked", str(failure))
         case BodyRefused():
@@ -114,6 +116,8 @@ def of_status(exchange: Exchange) -> ConnectorError | None:
     match status:
         case 401:
             code, message = "needs_auth", "The server asks for credentials (HTTP 401)."
+        case 403 if INSUFFICIENT in exchange.challenge:
+            code, message = "needs_auth", "The server wants more permissions than this sign-in has (HTTP 403)."
         case 403:
             code, message = "needs_auth", "The server refuses these credentials, or asks for some (HTTP 403)."
         case 404 | 405 | 406 | 415:
@@ -126,7 +130,7 @@ def of_status(exchange: Exchange) -> ConnectorError | None:
             code, message = "unreachable", f"The server failed (HTTP {status})."
         case _:
             return None
-    return ConnectorError(code, message, sent=sent, http_status=status)
+    return ConnectorError(code, message, sent=sent, http_status=status, challenge=exchange.challenge)
 
 
 def not_mcp(exchange: Exchange) -> ConnectorError:

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -12,7 +12,9 @@ import anyio
 import httpx2
 from mcp import MCPError
 from mcp.client import Client
+from mcp.client._input_required import run_input_required_driver
 from mcp.client._transport import TransportStreams
+from mcp.client.session import ClientRequestContext, ElicitationFnT
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import (
@@ -22,14 +24,22 @@ from mcp_types import (
     CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
+    ElicitRequestFormParams,
+    ElicitRequestParams,
+    ElicitResult,
+    ErrorData,
     Implementation,
+    InputRequest,
     InputRequiredResult,
+    InputResponse,
+    InputResponses,
     ListToolsResult,
 )
 from pydantic import TypeAdapter
 
 from registry import outbound
 from registry.connectors.base import (
+    Answers,
     CallResult,
     ConnectorError,
     Introspection,
@@ -145,7 +155,8 @@ async def _rehearse() -> None:
 def _link(target: Target) -> Link:
     if target.transport == Server.Transport.STDIO:
         return Link(target, command=Command(target))
-    return Link(target, recorder=RecordingTransport(streams_events=target.transport == Server.Transport.SSE))
+    streams_events = target.transport == Server.Transport.SSE
+    return Link(target, recorder=RecordingTransport(target.url, streams_events=streams_events, bearer=target.bearer))
 
 
 def _client(link: Link) -> Client:
@@ -155,7 +166,20 @@ def _client(link: Link) -> Client:
         read_timeout_seconds=CONNECT_TIMEOUT_S.get(link.target.transport, HTTP_CONNECT_TIMEOUT_S),
         client_info=CLIENT_INFO,
         cache=None,
+        elicitation_callback=_asking(link.target.answers) if link.target.answers else None,
     )
+
+
+def _asking(answers: Answers) -> ElicitationFnT:
+    """Only what can be filled in here; nobody is sent to an address that a server names."""
+
+    async def ask(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult | ErrorData:
+        if not isinstance(params, ElicitRequestFormParams):
+            return ElicitResult(action="decline")
+        answer = await answers(params.message, dict(params.requested_schema))
+        return ElicitResult(action="decline") if answer is None else ElicitResult(action="accept", content=answer)
+
+    return ask
 
 
 def _transport(link: Link) -> AbstractAsyncContextManager[TransportStreams]:
@@ -238,21 +262,41 @@ class McpSession:
             if on_progress is not None:
                 await on_progress(progress, total, storable(message or ""))
 
-        async def send() -> CallToolResult | InputRequiredResult:
+        async def send(
+            responses: InputResponses | None = None, state: str | None = None
+        ) -> CallToolResult | InputRequiredResult:
+            params = CallToolRequestParams(
+                name=tool, arguments=arguments, input_responses=responses, request_state=state
+            )
             return await self.client.session.send_request(
-                CallToolRequest(params=CallToolRequestParams(name=tool, arguments=arguments)),
+                CallToolRequest(params=params),
                 CALL_RESULT,
                 request_read_timeout_seconds=timeout_s,
                 progress_callback=progressed if on_progress else None,
             )
 
         try:
-            return await send()
+            first = await send()
         except MCPError as error:
             if error.code != HEADER_MISMATCH:
                 raise
-        await self._all_tools()  # the SDK takes the headers a tool asks for from its listing
-        return await send()
+            await self._all_tools()  # the SDK takes the headers a tool asks for from its listing
+            first = await send()
+        return await self._answered(first, send) if isinstance(first, InputRequiredResult) else first
+
+    async def _answered(
+        self, asked: InputRequiredResult, send: Callable[..., Awaitable[CallToolResult | InputRequiredResult]]
+    ) -> CallToolResult | InputRequiredResult:
+        """Answer and send again, until the server has what it wants; a call that nobody answers stays as it is."""
+        session = self.client.session
+        if self.link.target.answers is None and asked.input_requests:
+            return asked
+
+        async def dispatch(key: str, request: InputRequest) -> InputResponse | ErrorData:
+            context = ClientRequestContext(session=session, request_id=key, meta=None)
+            return await session.dispatch_input_request(context, request)
+
+        return await run_input_required_driver(asked, dispatch=dispatch, retry=send)
 
     async def _all_tools(self) -> list[ToolDefinition]:
         found: dict[str, ToolDefinition] = {}

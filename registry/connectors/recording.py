@@ -12,10 +12,13 @@ from typing import Any
 import anyio
 import httpx2
 
+from registry.connectors.base import Bearer, ConnectorError
 from registry.connectors.repair import MAX_CONTAINERS, containers, repaired
 from registry.outbound import GuardedTransport, OutboundRefused
 
 MAX_BODY_BYTES = 10_000_000
+INSUFFICIENT = "insufficient_scope"  # RFC 6750, 3.1
+DENIED = {401, 403}
 FAILED = 502  # what the SDK is told when there was no answer
 
 
@@ -41,6 +44,9 @@ class Exchange:
             self.sent = True
 
     def answered(self, response: httpx2.Response) -> None:
+        """What the SDK tries after a refusal may be refused for another reason, which says less."""
+        if self.status in DENIED and response.is_error:
+            return
         self.failure = None
         self.status = response.status_code
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -63,7 +69,9 @@ current_exchange: ContextVar[Exchange | None] = ContextVar("current_exchange", d
 
 
 class RecordingTransport(httpx2.AsyncBaseTransport):
-    def __init__(self, *, streams_events: bool) -> None:
+    def __init__(self, url: str, *, streams_events: bool, bearer: Bearer | None = None) -> None:
+        self.origin = _origin(httpx2.URL(url)) if bearer else None
+        self.bearer = bearer
         self.inner = GuardedTransport()
         self.connecting = Exchange()
         self.streams_events = streams_events
@@ -72,8 +80,8 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
         exchange = self._exchange_of(request)
         request.extensions = {**request.extensions, "trace": exchange.trace}
         try:
-            response = await self.inner.handle_async_request(request)
-        except (httpx2.TransportError, OutboundRefused) as error:
+            response = await self._sent(request)
+        except (httpx2.TransportError, OutboundRefused, ConnectorError) as error:
             exchange.failed(error)
             return httpx2.Response(FAILED, request=request)
         exchange.answered(response)
@@ -89,11 +97,35 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self.inner.aclose()
 
+    async def _sent(self, request: httpx2.Request) -> httpx2.Response:
+        """With the token of whoever signed in, and once more with a new one where the server turns it down."""
+        if self.bearer is None or _origin(request.url) != self.origin:
+            return await self.inner.handle_async_request(request)
+        token = await self.bearer.token()
+        response = await self._sent_with(token, request)
+        if response.status_code == 401:
+            newer = await self.bearer.token(refused=token)
+            if newer != token:
+                await response.aclose()
+                response = await self._sent_with(newer, request)
+        challenge = response.headers.get("www-authenticate", "")
+        if response.status_code == 403 and INSUFFICIENT in challenge:
+            await self.bearer.wants_more(challenge)
+        return response
+
+    async def _sent_with(self, token: str, request: httpx2.Request) -> httpx2.Response:
+        request.headers["authorization"] = f"Bearer {token}"
+        return await self.inner.handle_async_request(request)
+
     def _exchange_of(self, request: httpx2.Request) -> Exchange:
         """A side channel (the optional GET stream of streamable HTTP, the closing DELETE) is nobody's news."""
         if request.method == "POST" or (request.method == "GET" and self.streams_events):
             return current_exchange.get() or self.connecting
         return Exchange()
+
+
+def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 class RecordedStream(httpx2.AsyncByteStream):

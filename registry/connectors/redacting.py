@@ -7,7 +7,7 @@ that (rows, events, prompts, exports, logs) ever holds them.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from registry.connectors.base import CallResult, ConnectorError, Introspection, Progress, Session
+from registry.connectors.base import Bearer, CallResult, ConnectorError, Introspection, Progress, Session
 from registry.models import Server
 from registry.redaction import Redactor
 from registry.secrets import is_secret
@@ -24,11 +24,31 @@ def secrets_of(server: Server, credentials: Mapping[str, str]) -> list[str]:
 
 def redacted_error(error: ConnectorError, redactor: Redactor) -> ConnectorError:
     message = redactor.text(error.message)
-    return ConnectorError(error.code, message, sent=error.sent, http_status=error.http_status)
+    challenge = redactor.text(error.challenge)
+    return ConnectorError(error.code, message, sent=error.sent, http_status=error.http_status, challenge=challenge)
 
 
 def redacted_log(on_log: Callable[[str], None] | None, redactor: Redactor) -> Callable[[str], None] | None:
     return (lambda text: on_log(redactor.text(text))) if on_log else None
+
+
+def redacted_bearer(bearer: Bearer | None, redactor: Redactor) -> Bearer | None:
+    return RedactedBearer(bearer, redactor) if bearer else None
+
+
+class RedactedBearer:
+    """Of a sign-in: its tokens are known only when they are sent, and are new ones now and then."""
+
+    def __init__(self, bearer: Bearer, redactor: Redactor) -> None:
+        self.bearer, self.redactor = bearer, redactor
+
+    async def token(self, *, refused: str = "") -> str:
+        token = await self.bearer.token(refused=refused)
+        self.redactor.learn(token)
+        return token
+
+    async def wants_more(self, challenge: str) -> None:
+        await self.bearer.wants_more(challenge)
 
 
 class RedactedSession:

@@ -11,6 +11,7 @@ from registry.models.base import (
     equals_any,
 )
 from registry.models.catalogues import CatalogueSource, ImportRun, SourceRecord
+from registry.models.oauth import OAuthClient, OAuthGrant, OAuthGrantQuerySet, ServerProtection, SignIn
 from registry.models.observed import Definition, HealthCheck, HealthCheckQuerySet
 from registry.models.search import SearchDocument, SearchDocumentQuerySet
 from registry.models.servers import (
@@ -48,14 +49,19 @@ __all__ = [
     "ImportRun",
     "Invitation",
     "LightManager",
+    "OAuthClient",
+    "OAuthGrant",
+    "OAuthGrantQuerySet",
     "OwnedQuerySet",
     "Policy",
     "SearchDocument",
     "SearchDocumentQuerySet",
     "Server",
+    "ServerProtection",
     "ServerQuerySet",
     "Shareable",
     "SharedQuerySet",
+    "SignIn",
     "SourceRecord",
     "Team",
     "TeamQuerySet",

@@ -48,7 +48,7 @@ async def _one_after_the_other(
 ) -> None:
     for server in waiting:
         prober = probers[server.pk]
-        outcome = prober.refused or await probe(server, prober.credentials, timeout_s=PATIENCE_S)
+        outcome = prober.refused or await probe(server, prober.credentials, timeout_s=PATIENCE_S, bearer=prober.bearer)
         await sync_to_async(_record)(server, outcome)
         del left[server.pk]
 

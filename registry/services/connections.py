@@ -13,6 +13,7 @@ from registry.models import Connection, Health, Server, Tool
 from registry.schedule import probe_soon
 from registry.services.acceptance import accept_granted
 from registry.services.errors import UnknownTools
+from registry.services.grants import forget_grants
 
 
 def authorise(
@@ -65,7 +66,9 @@ def keep_credentials(*, user: User, server: Server, credentials: Mapping[str, st
 
 def revoke(*, user: User, server: Server) -> bool:
     """End what the user authorised, credentials included. Was there anything?"""
-    deleted, _ = Connection.objects.filter(user=user, server=server).delete()
+    with transaction.atomic():
+        deleted, _ = Connection.objects.filter(user=user, server=server).delete()
+        forget_grants(user=user, server=server)
     return bool(deleted)
 
 
@@ -86,6 +89,10 @@ def _allowing(connection: Connection) -> Callable[[str], bool]:
 def _take_credentials(connection: Connection, credentials: Mapping[str, str]) -> None:
     """What was seen with others says nothing about these."""
     connection.credentials_encrypted = encrypt(credentials)
+    reset_health(connection)
+
+
+def reset_health(connection: Connection) -> None:
     connection.health, connection.health_detail = Health.UNTESTED, ""
     connection.latency_ms = connection.checked_at = None
 

@@ -18,6 +18,7 @@ from registry.schedule import reschedule
 from registry.search.indexing import describe
 from registry.services.acceptance import accept_first_sight
 from registry.services.embedding import embed_on_commit
+from registry.services.sign_ins import note_protection
 
 BATCH_SIZE = 500
 KEPT_CHECKS = 2_000  # a server
@@ -57,6 +58,9 @@ def record_probe(*, server: Server, outcome: ProbeOutcome, user: User | None = N
             _count(server, outcome.introspection, now)
             _take_sign_in(server, outcome.introspection)
             _take_description(server, outcome.introspection)
+        if outcome.sign_in is not None:
+            found = outcome.sign_in
+            note_protection(server=server, protection=found.protection, problem=found.problem)
         if user is None:
             _record_health(server, outcome, now)
         else:

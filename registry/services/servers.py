@@ -13,6 +13,7 @@ from registry.quotas import check_quota, one_at_a_time
 from registry.search.indexing import describe
 from registry.services.connections import keep_credentials
 from registry.services.embedding import embed_on_commit
+from registry.services.grants import forget_grants
 from registry.slugs import free_slugs
 
 ADDRESS_FIELDS = ("transport", "url", "command", "args", "openapi_url")
@@ -96,6 +97,7 @@ def update_server(*, server: Server, by: User, **fields: Unpack[ServerFields]) -
         if moved:
             _forget_health(server)
             Connection.objects.filter(server=server).exclude(user=server.owner).delete()
+            forget_grants(server=server)
         if any(name in told for name in TEXT_FIELDS):
             describe(server)
         server.save()
@@ -108,6 +110,7 @@ def update_server(*, server: Server, by: User, **fields: Unpack[ServerFields]) -
 def delete_server(*, server: Server) -> None:
     """A server of a catalogue is only marked, so that the next import does not bring it back."""
     with transaction.atomic():
+        forget_grants(server=server)
         if server.source == "custom":
             server.delete()
         else:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import django_rq
 import pytest
+from asgiref.sync import SyncToAsync
 from django.db import connections
 from rq import SimpleWorker
 from rq.timeouts import TimerDeathPenalty
@@ -27,6 +28,7 @@ def probe_worker() -> Iterator[ThreadWorker]:
     def work() -> None:
         worker.work(logging_level="WARNING")
         connections.close_all()
+        SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -14,7 +14,8 @@ import pytest
 from django.test import Client
 
 from registry.connectors import ConnectorError
-from registry.importers import IMPORTERS, ImportOptions, file
+from registry.importers import IMPORTERS, file
+from registry.importers.base import ImportOptions
 from registry.models import Server
 from registry.pasted import NotUnderstood, understand
 from registry.services import read_catalogue

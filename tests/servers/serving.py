@@ -2,6 +2,7 @@
 
 import argparse
 import socket
+from collections.abc import Callable
 
 import uvicorn
 from mcp.server import MCPServer
@@ -26,12 +27,18 @@ class Announcing(uvicorn.Server):
         print(self.url, flush=True)
 
 
-def serve_app(app: ASGIApp, options: argparse.Namespace, path: str) -> None:
+def serve_app(
+    app: ASGIApp, options: argparse.Namespace, path: str, on_address: Callable[[str], None] | None = None
+) -> None:
+    """`on_address` is told `http://host:port` before anybody can ask."""
     listener = socket.create_server((options.host, options.port))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets it only on sockets it made itself
     config = uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1)
     server = Announcing(config)
-    server.url = f"http://{options.host}:{listener.getsockname()[1]}{path}"
+    base = f"http://{options.host}:{listener.getsockname()[1]}"
+    if on_address is not None:
+        on_address(base)
+    server.url = base + path
     server.run(sockets=[listener])
 
 

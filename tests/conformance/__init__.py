@@ -1,0 +1,1 @@
+"""Our client against the MCP conformance suite: `make conformance`."""
