@@ -17,7 +17,18 @@ from rest_framework.response import Response
 from rest_framework.utils.urls import replace_query_param
 from rest_framework.views import exception_handler as drf_exception_handler
 
-API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/api", "/healthz", "/v0.1")
+API_PREFIXES = (
+    "/registry",
+    "/chat",
+    "/chain",
+    "/results",
+    "/api",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/v0.1",
+)
 STATUS_CODES = {
     400: "bad_request",
     401: "not_authenticated",
