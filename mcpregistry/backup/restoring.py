@@ -83,6 +83,8 @@ def put_tables(archive: zipfile.ZipFile, manifest: Manifest) -> None:
         execute("SET CONSTRAINTS ALL IMMEDIATE")
         for_all(manifest, "ALTER TABLE {} ENABLE TRIGGER USER")
         tables.set_sequences()
+        for view in tables.materialized_views():
+            execute(f"REFRESH MATERIALIZED VIEW {tables.quoted(view)}")
     for_all(manifest, "ANALYZE {}")
 
 

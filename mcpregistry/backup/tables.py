@@ -20,6 +20,15 @@ SEQUENCES = """
     WHERE s.relkind = 'S' AND t.relnamespace = current_schema()::regnamespace
 """
 
+VIEWS = "SELECT matviewname FROM pg_matviews WHERE schemaname = current_schema() ORDER BY 1"
+
+
+def materialized_views() -> list[str]:
+    """What is computed from the tables and kept."""
+    with connection.cursor() as cursor:
+        cursor.execute(VIEWS)
+        return [name for (name,) in cursor.fetchall()]
+
 
 def columns_by_table() -> dict[str, list[str]]:
     """Without what Postgres computes itself."""

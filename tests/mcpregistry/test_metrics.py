@@ -92,7 +92,9 @@ def run(alice: User) -> Run:
 
 @pytest.mark.django_db(transaction=True)  # jobs are enqueued on commit
 def test_queues_runs_and_servers_as_they_stand(client: Client, token: str, run: Run, alice: User) -> None:
-    Server.objects.create(slug="one", name="one", url="https://one.example", owner=alice, health="timeout")
+    Server.objects.create(
+        slug="one", name="one", transport="streamable_http", url="https://one.example", owner=alice, health="timeout"
+    )
     django_rq.get_queue("runs").enqueue("chains.jobs.reconcile")
     found = scraped(client, token)
     assert found[key("queue_jobs", queue="runs")] == 1
