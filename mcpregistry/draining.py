@@ -20,7 +20,7 @@ from mcpregistry.tracing import Application, Message, Receive, Scope, Send
 logger = logging.getLogger(__name__)
 PATIENCE_S = 25  # for requests that are under way; the longest is a test of a connection
 LOOK_S = 0.05
-SERVICE_RESTART = 1012  # of a websocket's close: come again
+COME_AGAIN = 4503  # of a websocket's close; 1012 says the same, but daphne may not send it
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -77,7 +77,7 @@ class Serving:
         if self.kind == "http":
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         else:
-            await self._send({"type": "websocket.close", "code": SERVICE_RESTART})
+            await self._send({"type": "websocket.close", "code": COME_AGAIN})
 
 
 class DrainingApplication:
@@ -91,8 +91,8 @@ class DrainingApplication:
         self.serving.add(serving)
         try:
             await self.application(scope, serving.receive, serving.send)
-        finally:
             await serving.close()
+        finally:
             self.serving.discard(serving)
 
     async def drain(self, stop_listening: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

@@ -31,7 +31,7 @@ from registry.models import Connection
 from tests.registry.test_search import make_server
 from tests.toys import ROOT
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 LOOK_INSIDE = """
 import json
 from django.contrib.auth.models import User
@@ -84,7 +84,7 @@ def kept(alice: User) -> Run:
 def manage(url: str, data_dir: Path, *arguments: str) -> str:
     environment = os.environ | {"DATABASE_URL": url, "DATA_DIR": str(data_dir)}
     command = [sys.executable, "manage.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
