@@ -32,6 +32,12 @@ def test_an_error_is_excused_only_while_a_part_is_away(request_: Asked, is_excus
     assert len(told) == (0 if is_excused else 1)
 
 
+def test_a_worker_that_is_away_excuses_no_request_but_a_test_of_a_connection() -> None:
+    away = [Fault("worker of runs", 100.0, 103.0), Fault("worker of probes", 100.0, 103.0)]
+    test = Asked("healthcheck", 101, 102, 504, "")
+    assert len(promises.unexcused_errors([asked(101, 102, 500), test], away)) == 1
+
+
 def run(status: str, *steps: dict[str, Any]) -> dict[str, Any]:
     return {"id": "r", "status": status, "steps": list(steps), "error": None}
 

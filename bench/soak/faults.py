@@ -35,6 +35,10 @@ class Fault:
         """May what happened in that time have gone wrong because of it?"""
         return end > self.killed - JUST_BEFORE_S and begin < self.back + GRACE_S
 
+    def touches(self, action: str) -> bool:
+        """Does a request of this kind need the part? Without a worker everything is acknowledged and waits."""
+        return self.part in ("redis", "postgres", "web") or (self.part, action) == ("worker of probes", "healthcheck")
+
 
 def named(name: str) -> Callable[[psutil.Process], bool]:
     return lambda process: process.name() == name
@@ -109,7 +113,7 @@ class Killer(threading.Thread):
                 for process in family(self.stack):
                     if PARTS[part](process):
                         return process
-            time.sleep(LOOK_S / 10)
+            time.sleep(LOOK_S / 4)
         return None
 
     def when_back(self, part: str) -> float:

@@ -130,8 +130,12 @@ def unexcused_errors(asked: Iterable[Asked], faults: Sequence[Fault]) -> list[st
     return [
         f"{each.action} at {each.sent:.1f}: {each.status} {str(each.body)[:200]}"
         for each in asked
-        if is_error(each) and not any(fault.excuses(each.sent, each.answered) for fault in faults)
+        if is_error(each) and not is_excused(each, faults)
     ]
+
+
+def is_excused(asked: Asked, faults: Sequence[Fault]) -> bool:
+    return any(fault.touches(asked.action) and fault.excuses(asked.sent, asked.answered) for fault in faults)
 
 
 def is_error(asked: Asked) -> bool:

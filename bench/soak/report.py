@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from bench.soak.faults import Fault
 from bench.soak.memory import Growth
 from bench.soak.place import Asked
-from bench.soak.promises import JUDGED_S, Verdict, is_error
+from bench.soak.promises import JUDGED_S, Verdict, is_error, is_excused
 
 ORDER = ("search", "look", "healthcheck", "chain", "chat", "template")
 
@@ -18,7 +18,7 @@ def requests_table(asked: Sequence[Asked], faults: Sequence[Fault]) -> list[str]
 
 def requests_row(action: str, asked: Sequence[Asked], faults: Sequence[Fault]) -> str:
     errors = [each for each in asked if is_error(each)]
-    excused = sum(any(fault.excuses(each.sent, each.answered) for fault in faults) for each in errors)
+    excused = sum(is_excused(each, faults) for each in errors)
     took = sorted((each.answered - each.sent) * 1000 for each in asked if not is_error(each)) or [0.0]
     numbers = (took[len(took) // 2], took[int(len(took) * 0.95)], took[-1])
     times = " | ".join(f"{each:.0f}" for each in numbers)

@@ -49,6 +49,6 @@ def view_of(request: HttpRequest) -> str:
 
 def look_at_pool() -> None:
     if settings.DATABASE_POOL:
-        told = connection.pool.get_stats()
+        told = connection.pool.get_stats()  # type: ignore[attr-defined]
         for state, name in POOL_STATES.items():
             pool.labels(state).set(told.get(name, 0))

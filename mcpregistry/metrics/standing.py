@@ -1,7 +1,8 @@
 """How the registry stands, looked up at the time of asking: queues in Redis, everything else in Postgres."""
 
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 import django_rq
 from django.conf import settings
@@ -48,7 +49,7 @@ class Standing(Collector):
         yield up
 
 
-def gauge(name: str, help_text: str, labels: list[str], values: dict[tuple[str, ...], float]) -> GaugeMetricFamily:
+def gauge(name: str, help_text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(f"mcpr_{name}", help_text, labels=labels)
     for told, value in values.items():
         family.add_metric(told, value)
@@ -58,7 +59,7 @@ def gauge(name: str, help_text: str, labels: list[str], values: dict[tuple[str, 
 def queues() -> Iterator[GaugeMetricFamily]:
     found = {name: django_rq.get_queue(name) for name in settings.RQ_QUEUES}
 
-    def of_each(look: Callable[[Queue], float]) -> dict[tuple[str, ...], float]:
+    def of_each(look: Callable[[Queue], float]) -> dict[tuple[str], float]:
         return {(name,): look(queue) for name, queue in found.items()}
 
     yield gauge("queue_jobs", "Jobs waiting.", ["queue"], of_each(lambda queue: queue.count))
@@ -98,8 +99,8 @@ def tables() -> Iterator[GaugeMetricFamily]:
     yield gauge("database_connections", "To this database, by state.", ["state"], connections)
 
 
-def by_label(counted: "Iterator[tuple[str, int]] | object") -> dict[tuple[str, ...], float]:
-    return {(label,): count for label, count in counted}  # type: ignore[attr-defined]
+def by_label(counted: Iterable[tuple[str, int]]) -> dict[tuple[str], float]:
+    return {(label,): count for label, count in counted}
 
 
 def runs() -> Iterator[GaugeMetricFamily]:
@@ -127,7 +128,7 @@ def steps() -> Iterator[GaugeMetricFamily]:
     yield gauge("step_duration_seconds", f"{words}: how long they took.", ["status", "quantile"], taken)
 
 
-def rows(query: str, *values: object) -> Iterator[tuple]:
+def rows(query: str, *values: datetime) -> Iterator[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         yield from cursor.fetchall()

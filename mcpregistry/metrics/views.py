@@ -1,6 +1,7 @@
 """`GET /metrics`: for whoever brings METRICS_TOKEN, or for staff by session or API token."""
 
 from hmac import compare_digest
+from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -38,5 +39,5 @@ def may_see(request: HttpRequest) -> bool:
         found = ScopedTokenAuthentication().authenticate(Request(request))
     except AuthenticationFailed:
         return False
-    user = found[0] if found else request.user
-    return user.is_active and user.is_staff
+    user: Any = found[0] if found else request.user
+    return bool(user.is_active and user.is_staff)
