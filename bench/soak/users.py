@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import Any
 
-from bench.soak.place import AWAY, Asked, Place
+from bench.soak.place import AWAY, CHAT_FILE, Asked, Place
 
 THINK_S = (0.4, 1.6)
 INSIST_S = 90  # so long a user tries again until something is acknowledged
@@ -79,7 +79,8 @@ class User(threading.Thread):
             self.acknowledged.owners[made["id"]] = self.token
 
     def chat(self) -> None:
-        said = self.insist("chat", "/chat", {"user_msg": "Write A in capital letters into a file", "approval": "auto"})
+        words = f"Write a in capital letters into the file {CHAT_FILE}"  # a path that nobody named would be asked for
+        said = self.insist("chat", "/chat", {"user_msg": words, "approval": "auto"})
         if said:
             self.acknowledged.chats.append((said["run_id"], said["conversation_id"]))
             self.acknowledged.owners |= {said["run_id"]: self.token, said["conversation_id"]: self.token}
