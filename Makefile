@@ -1,6 +1,6 @@
 # make run    start everything and print the address; Ctrl-C stops it
 # make test   lint, then every test
-# make lint | bench | eval | fuzz | conformance | lock | clean
+# make lint | bench | soak | eval | fuzz | conformance | lock | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 EVAL_ARGS ?=
 
-.PHONY: help run test lint pytest eval bench fuzz conformance lock clean
+.PHONY: help run test lint pytest eval bench soak fuzz conformance lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -53,6 +53,10 @@ eval: $(DEV_STAMP)
 
 bench: $(DEV_STAMP)
 	$(BIN)/python -m bench $(BENCH_ARGS)
+
+# Twenty users while one part after the other is killed, for SOAK_SECONDS (ten minutes).
+soak: $(DEV_STAMP)
+	$(BIN)/python -m bench.soak
 
 # The API against its own document with generated input, for FUZZ_SECONDS with each of FUZZ_SEEDS (ten minutes in all).
 fuzz: $(DEV_STAMP)

@@ -9,10 +9,12 @@ from bench.measure import Measure
 from bench.parallel import twenty_at_once
 from bench.probes import list_while_testing, thousand_tested
 from bench.quality import quality
+from bench.rest import memory_at_rest
 from bench.search import search_latency
 from bench.searching import listing, loading, one_client, side_by_side, ten_times
 from bench.startup import first_start, second_start
 from bench.talk import fifty_conversations, first_event, first_token, turn_overhead
+from bench.throughput import endpoint_throughput
 from bench.viewers import event_to_viewer
 
 MEASURES = {
@@ -45,6 +47,10 @@ MEASURES = {
             "first-token", "ms", 20, "the model's first piece of an answer to its arrival at a reader", first_token
         ),
         Measure("talk", "s", 1, "an answer of 100 tokens at 50/s, 50 conversations begun at once", fifty_conversations),
+        Measure(
+            "endpoints", "requests/s", 1, "GET /registry by one client, and every main endpoint", endpoint_throughput
+        ),
+        Measure("rest", "MB", 1, "memory of all processes of `make run` with two workers, at rest", memory_at_rest),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
         Measure("quality", "nDCG@10", 1, "search on five retrieval benchmarks", quality),
         Measure("load-all", "s", 1, "18,856 recorded servers loaded, merged and embedded by one worker", loading),

@@ -14,7 +14,7 @@ from chains.events import parse_after, subscribe
 from chains.models import Run
 
 NOT_FOUND = 4404
-TRY_AGAIN = 1013
+TRY_AGAIN = 4503  # daphne may not send 1013, which says the same
 logger = logging.getLogger(__name__)
 
 

@@ -55,10 +55,14 @@ def job_id(run: Run) -> str:
     return f"run-{run.pk}-{run.attempt}-{run.lease_token}"
 
 
+def run_of_job(job_id: str) -> str:
+    """The id of the run that a job carries on; nothing where it is another kind of job."""
+    return job_id.removeprefix("run-").rsplit("-", 2)[0] if job_id.startswith("run-") else ""
+
+
 def release_of_job(job_id: str) -> None:
     """The process of this job is dead: what it drove is free at once, and queued again by the reconciler."""
-    _, *run_id, _, token = job_id.split("-")
-    leases.release("-".join(run_id), int(token) + 1)  # what it got when it claimed the run
+    leases.release(run_of_job(job_id), int(job_id.rpartition("-")[2]) + 1)  # what it got when it claimed the run
 
 
 def dispatch_chain(run: Run) -> None:

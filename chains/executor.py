@@ -6,6 +6,7 @@ what is done is not done again, and a call of which the end is not known is repe
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Mapping
@@ -32,6 +33,13 @@ RENEW_S = leases.LEASE_SECONDS / 3
 TRUST_S = 5  # how long what the user has authorised is taken to hold
 FAILURES = (Status.FAILED, Status.CANCELLED)
 GONE = (*FAILURES, Status.SKIPPED)
+
+asked_to_hand_over = threading.Event()  # this process is to end: drivers begin no other step
+
+
+def hand_over_soon() -> None:
+    """What is being called is waited for; the run is then given to another job. May be called by a signal's handler."""
+    asked_to_hand_over.set()
 
 
 async def drive(run_id: uuid.UUID | str) -> None:
@@ -144,7 +152,7 @@ class Driver:
             await self.remember(row)
 
     def start_ready(self) -> None:
-        if time.monotonic() < self.stops_at:
+        if time.monotonic() < self.stops_at and not asked_to_hand_over.is_set():
             for step in self.ready()[: MAX_PARALLEL - len(self.calling)]:
                 self.calling[asyncio.create_task(self.step(step), name=f"step {step.id}")] = step.id
 

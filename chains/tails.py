@@ -22,6 +22,8 @@ from channels.db import database_sync_to_async
 from channels.layers import get_channel_layer
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from prometheus_client import Histogram
 from redis.exceptions import RedisError
 
 from chains.models import Run, RunEvent
@@ -32,6 +34,12 @@ BATCH = 500
 KEPT = 1_000  # events that viewers who lag behind find here
 SENT_BYTES = 64_000  # larger events are fetched from the table
 TERMINAL = ("RUN_FINISHED", "RUN_ERROR")
+delivery = Histogram(
+    "mcpr_event_delivery_seconds",
+    "From an event's time to its arrival in a web process that watches the run: with the message, or by a look.",
+    ["way"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 30),
+)
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,12 @@ class Tail:
             return
         follows_on = bool(sent) and sent[0].seq == self.last + 1
         ends = any(event.type in TERMINAL for event in sent)  # only the table says whether the run is really over
-        self._take(Read(sent, False) if follows_on and not ends else await read(self.run_id, self.last))
+        whole = follows_on and not ends
+        found = Read(sent, False) if whole else await read(self.run_id, self.last)
+        if found.events:
+            took = timezone.now() - found.events[0].at
+            delivery.labels("message" if whole else "table").observe(took.total_seconds())
+        self._take(found)
 
     def _take(self, found: Read) -> None:
         if not found.events and found.over == self.over:

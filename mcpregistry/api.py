@@ -19,7 +19,19 @@ from rest_framework.views import exception_handler as drf_exception_handler
 
 from registry.inputs import once
 
-API_PREFIXES = ("/registry", "/chat", "/chain", "/results", "/teams", "/api", "/healthz", "/v0.1")
+API_PREFIXES = (
+    "/registry",
+    "/chat",
+    "/chain",
+    "/results",
+    "/teams",
+    "/api",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/v0.1",
+)
 STATUS_CODES = {
     400: "bad_request",
     401: "not_authenticated",

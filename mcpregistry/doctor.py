@@ -1,5 +1,6 @@
 """What is wrong with a set-up, in plain words: each check asks one part the way the product uses it."""
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +14,12 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.mail import get_connection
 from django.db import DatabaseError, connection
-from django.db.migrations.executor import MigrationExecutor
 from langchain_core.messages import HumanMessage
 from redis import Redis, RedisError
 
 from chains.files import FAILURES
 from chat.llm import ChatModel, ModelError, models_of
-from mcpregistry.health import live_workers
+from mcpregistry.health import live_workers, missing_migrations
 from registry.credentials import CredentialsLost, decrypt
 from registry.models import Connection
 
@@ -27,6 +27,8 @@ MIN_POSTGRES = 16
 MIN_SECRET = 50  # characters, as Django's own check wants
 CLOCK_S = 2.0
 MODEL_S = 60
+CROWDED = 0.8  # of the connections that Postgres allows
+SCARCE_BYTES, FULL_BYTES = 2_000_000_000, 200_000_000
 LOCAL = ("127.0.0.1", "localhost", "[::1]", "testserver")
 
 
@@ -92,15 +94,43 @@ def pgvector() -> str:
     raise Wrong("This Postgres has no pgvector: install its package for this version of Postgres.")
 
 
+def pooler() -> str:
+    """PgBouncer and its like give out process ids of their own, and may keep back what we set when connecting."""
+    if _value("SELECT current_setting('hnsw.ef_search', true)") != settings.SEARCH_EF:
+        raise Wrong(
+            "What is set when connecting does not reach Postgres, so searches find too little: a pooler in between "
+            "must pass the parameter `options` on, not ignore it."
+        )
+    if _claimed_pid() != _value("SELECT pg_backend_pid()"):
+        raise Doubtful(
+            "A pooler stands between us and Postgres. It must pool by session (`pool_mode = session`): by transaction, "
+            "what is set when connecting is lost between two queries. DATABASE_POOL does the same without one."
+        )
+    used = int(_value("SELECT count(*) FROM pg_stat_activity"))
+    allowed = int(_value("SHOW max_connections"))
+    if used > allowed * CROWDED:
+        raise Doubtful(f"{used} of {allowed} connections of Postgres are taken: raise max_connections.")
+    return f"Connected without a pooler in between; {used} of {allowed} connections are taken."
+
+
+def _claimed_pid() -> int:
+    """What the other end said its process is."""
+    connection.ensure_connection()
+    return int(connection.connection.info.backend_pid)
+
+
 def migrations() -> str:
-    executor = MigrationExecutor(connection)
-    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if missing:
-        raise Wrong(f"{len(missing)} migrations are not applied, {missing[0][0]} first: run `manage.py migrate`.")
+    if missing := missing_migrations():
+        raise Wrong(f"{len(missing)} migrations are not applied, {missing[0]} first: run `manage.py migrate`.")
     return "The tables are those of this version."
 
 
 def redis_persistence() -> str:
+    policy = _redis().info("memory").get("maxmemory_policy", "noeviction")
+    if policy != "noeviction":
+        raise Doubtful(
+            f"Redis may throw away queued jobs when its memory is full ({policy}): set `maxmemory-policy noeviction`."
+        )
     kept = _redis().info("persistence")
     if not kept.get("aof_enabled"):
         raise Doubtful(
@@ -108,11 +138,6 @@ def redis_persistence() -> str:
         )
     if kept.get("aof_last_write_status") != "ok":
         raise Wrong("Redis cannot write its append-only file: look at its disk.")
-    policy = _redis().info("memory").get("maxmemory_policy", "noeviction")
-    if policy != "noeviction":
-        raise Doubtful(
-            f"Redis may throw away queued jobs when its memory is full ({policy}): set `maxmemory-policy noeviction`."
-        )
     return "Redis answers and writes down what is queued."
 
 
@@ -132,6 +157,16 @@ def storage() -> str:
     return "Files are stored, read and deleted."
 
 
+def disk() -> str:
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    told = f"{free / 1e9:.1f} GB are free where DATA_DIR is"
+    if free < FULL_BYTES:
+        raise Wrong(f"{told}: nothing can be written soon. Make room.")
+    if free < SCARCE_BYTES:
+        raise Doubtful(f"{told}: make room.")
+    return f"{told}."
+
+
 def secret_key() -> str:
     if len(settings.SECRET_KEY) < MIN_SECRET:
         raise Wrong(f"SECRET_KEY is shorter than {MIN_SECRET} characters: whoever guesses it reads every credential.")
@@ -144,6 +179,11 @@ def secret_key() -> str:
         raise Wrong(
             "SECRET_KEY is not the one that credentials were stored with: put the former one into SECRET_KEY_FALLBACKS."
         ) from lost
+    if settings.DATABASE_IS_ELSEWHERE and not settings.SECRET_KEY_IS_GIVEN:
+        raise Doubtful(
+            "SECRET_KEY is not set, so each machine makes one of its own in DATA_DIR: with several machines set it to "
+            "the same on all."
+        )
     return "The secret key is long enough and opens what is stored."
 
 
@@ -155,6 +195,11 @@ def hosts() -> str:
         raise Wrong("DEBUG is on although the site has a public name: its error pages show the settings.")
     if strangers and not settings.HTTPS:
         raise Doubtful(f"{strangers[0]} is served without TLS: put a proxy with TLS in front and set HTTPS=1.")
+    if settings.HTTPS and not settings.PROXIES:
+        raise Doubtful(
+            "HTTPS is on but PROXIES is 0: every client has the proxy's address, in limits and in the audit log. "
+            "Set PROXIES to how many of your own proxies a request passes."
+        )
     return f"Reached as {', '.join(strangers or settings.ALLOWED_HOSTS)}."
 
 
@@ -220,9 +265,11 @@ def clock() -> str:
 CHECKS: dict[str, Callable[[], str]] = {
     "database": database,
     "pgvector": pgvector,
+    "pooler": pooler,
     "migrations": migrations,
     "redis": redis_persistence,
     "storage": storage,
+    "disk": disk,
     "secret key": secret_key,
     "hosts": hosts,
     "mail": mail,

@@ -1,4 +1,5 @@
-"""`/healthz`: does everything that a request may need answer, and is somebody working on every queue?"""
+"""`/healthz`: does everything that a request may need answer, and is somebody working on every queue?
+`/livez`: does this process answer at all? `/readyz`: should it be sent requests?"""
 
 import socket
 import time
@@ -8,6 +9,7 @@ from typing import Any
 import psutil
 from django.conf import settings
 from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -16,6 +18,8 @@ from redis import Redis, RedisError
 from rq import Worker
 from rq.worker import BaseWorker
 
+from mcpregistry.draining import state
+
 Check = dict[str, Any]
 
 
@@ -23,11 +27,54 @@ Check = dict[str, Any]
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """`{"status": "ok" | "degraded", "checks": {name: {"ok": bool, …}}}`, 200 or 503."""
-    checks = {"database": database(), "redis": redis(), "queues": queues()}
+    return answer({"database": database(), "redis": redis(), "queues": queues()}, "degraded")
+
+
+@never_cache
+@require_safe
+def livez(request: HttpRequest) -> JsonResponse:
+    """For whoever starts again what hangs. What else is down is no reason: a new process would find the same."""
+    return answer({}, "")
+
+
+@never_cache
+@require_safe
+def readyz(request: HttpRequest) -> JsonResponse:
+    """For the proxy in front: 503 while this process ends, its tables are not there yet, or the database is away.
+
+    Redis is not asked: without it pages work, and every process would be as unready as this one.
+    """
+    return answer({"serving": serving(), "database": database(), "migrations": migrations()}, "not ready")
+
+
+def answer(checks: dict[str, Check], otherwise: str) -> JsonResponse:
     ok = all(check["ok"] for check in checks.values())
-    response = JsonResponse({"status": "ok" if ok else "degraded", "checks": checks}, status=200 if ok else 503)
+    response = JsonResponse({"status": "ok" if ok else otherwise, "checks": checks}, status=200 if ok else 503)
     response._has_been_logged = True  # type: ignore[attr-defined]  # Django logs a 503 as an error; asking is none
     return response
+
+
+def serving() -> Check:
+    return {"ok": False, "error": "draining"} if state.is_draining else {"ok": True}
+
+
+def migrations() -> Check:
+    """Those of this version; it stays as it is once they are there, as no later version takes any back."""
+    global _migrated
+    try:
+        _migrated = _migrated or not missing_migrations()
+    except DatabaseError as error:
+        return {"ok": False, "error": type(error).__name__}
+    return {"ok": True} if _migrated else {"ok": False, "error": "pending"}
+
+
+_migrated = False
+
+
+def missing_migrations() -> list[str]:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [str(migration) for migration, _ in plan]
 
 
 def database() -> Check:

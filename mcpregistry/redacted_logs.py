@@ -6,6 +6,7 @@ from functools import cache
 from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
+from pythonjsonlogger.json import JsonFormatter
 
 from registry.redaction import Redactor
 
@@ -13,6 +14,11 @@ from registry.redaction import Redactor
 class RedactingFormatter(logging.Formatter):
     """The last step before a line is written, tracebacks included."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        return own_secrets().text(super().format(record))
+
+
+class RedactingJsonFormatter(JsonFormatter):
     def format(self, record: logging.LogRecord) -> str:
         return own_secrets().text(super().format(record))
 

@@ -3,11 +3,13 @@
 import contextlib
 import os
 import secrets
+import socket
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from pythonjsonlogger.core import RESERVED_ATTRS
 
 from mcpregistry import embedded
 
@@ -70,6 +72,7 @@ def database_from_url(url: str) -> dict[str, Any]:
 DATA_DIR = Path(env("DATA_DIR") or BASE_DIR / "var").resolve()
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env("SECRET_KEY") or kept_secret(DATA_DIR / "secret_key")
+SECRET_KEY_IS_GIVEN = bool(env("SECRET_KEY"))
 SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")  # former keys: what they signed and encrypted still opens
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = [f"https://{host}" for host in ALLOWED_HOSTS if not host.startswith(("127.", "[", "*"))]
@@ -103,6 +106,7 @@ INSTALLED_APPS = [
     "chat",
 ]
 MIDDLEWARE = [
+    "mcpregistry.metrics.requests.MetricsMiddleware",
     "mcpregistry.headers.HeadersMiddleware",
     "mcpregistry.api.JsonErrorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -141,9 +145,13 @@ TEMPLATES = [
 
 # Postgres
 DATABASE_URL = env("DATABASE_URL") or embedded.database_url(DATA_DIR)
+DATABASE_IS_ELSEWHERE = bool(env("DATABASE_URL"))
 DATABASES = {"default": database_from_url(DATABASE_URL)}
 # A search takes the best of a vector index, walks on where filters leave too few, and needs no parallel plan.
-SEARCH_SETTINGS = "-c hnsw.ef_search=60 -c hnsw.iterative_scan=relaxed_order -c max_parallel_workers_per_gather=0"
+SEARCH_EF = "60"
+SEARCH_SETTINGS = (
+    f"-c hnsw.ef_search={SEARCH_EF} -c hnsw.iterative_scan=relaxed_order -c max_parallel_workers_per_gather=0"
+)
 DATABASES["default"]["OPTIONS"].setdefault("options", SEARCH_SETTINGS)
 DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", env_int("DATABASE_PREPARE_AFTER", 3) or None)
 if DATABASE_POOL := env_int("DATABASE_POOL", 0):  # for the web process only: a forking worker must not inherit a pool
@@ -164,7 +172,7 @@ RQ_QUEUES = {
     "chat": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 900},  # planning and answering; keeps the embedding model
     "catalogue": {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 3600},  # imports and embeddings; keeps the embedding model
 }
-RQ = {"DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
+RQ = {"QUEUE_CLASS": "mcpregistry.queues.TracedQueue", "DEFAULT_RESULT_TTL": 60, "FAILURE_TTL": 7 * 24 * 3600}
 # Periodic jobs, for example {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 60} (seconds).
 RQ_CRON: list[dict[str, Any]] = [
     {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
@@ -346,6 +354,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = False
+LOG_FORMAT = env("LOG_FORMAT") or "line"  # or json
+ACCESS_LOG = env_bool("ACCESS_LOG", LOG_FORMAT == "json")  # a line for each request
 # They write down whole addresses and requests, and credentials may stand in them.
 QUIET = (
     "httpx",
@@ -365,10 +375,18 @@ LOGGING = {
     "formatters": {
         "line": {
             "()": "mcpregistry.redacted_logs.RedactingFormatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-        }
+            "format": "%(asctime)s %(levelname)s %(name)s %(message)s%(context)s",
+        },
+        "json": {
+            "()": "mcpregistry.redacted_logs.RedactingJsonFormatter",
+            "fmt": ["levelname", "name", "message", "process"],
+            "rename_fields": {"levelname": "level", "name": "logger"},
+            "reserved_attrs": [*RESERVED_ATTRS, "context"],
+            "timestamp": True,
+        },
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"context": {"()": "mcpregistry.tracing.ContextFilter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["context"]}},
     "root": {"handlers": ["stderr"], "level": env("LOG_LEVEL") or "WARNING"},
     "loggers": {
         **{name: {"level": env("LOG_LEVEL") or "INFO"} for name in ("registry", "chains", "chat", "mcpregistry")},
@@ -376,6 +394,11 @@ LOGGING = {
         **{name: {"level": "WARNING"} for name in QUIET},
     },
 }
+
+# Watching
+METRICS_TOKEN = env("METRICS_TOKEN")
+METRICS_DIR = Path(env("METRICS_DIR") or DATA_DIR / "metrics" / socket.gethostname())  # of this machine's web processes
+DRAIN_SECONDS = float(env("DRAIN_SECONDS") or 0)  # a web process that is to end serves on for so long, unready
 
 # How often a user or token may do something in a minute, and an address five times as often; 0: as often as they like
 RATE_LIMITS = {
@@ -406,7 +429,7 @@ CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 HTTPS = env_bool("HTTPS", False)  # a proxy with TLS stands in front and says so in X-Forwarded-Proto
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SECURE_REDIRECT_EXEMPT = [r"^healthz$"]  # asked by the balancer, within
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|livez|readyz|metrics)$"]  # asked from within
 SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # other names of the operator's domain are not ours to bind to HTTPS,

@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from django.conf import settings
 from honcho.colour import get_colours
 from honcho.printer import Message, Printer
 
 from mcpregistry import processes
 from mcpregistry.embedded import EmbeddedError
+from mcpregistry.printing import JsonPrinter
 
 
 class Child(Protocol):
@@ -105,7 +107,8 @@ class Supervisor:
     stop_requests: int = 0
 
     def __post_init__(self) -> None:
-        self.printer = Printer(width=len(OWN_NAME))
+        printer = JsonPrinter if settings.LOG_FORMAT == "json" else Printer
+        self.printer = printer(width=len(OWN_NAME))
         self.colours = get_colours()
         self.selector = selectors.DefaultSelector()
         self.next_reap_at = 0.0

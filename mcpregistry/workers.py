@@ -4,22 +4,28 @@ import importlib
 import logging
 import os
 import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 from rq import SimpleWorker, Worker
 from rq.job import Job
 from rq.queue import Queue
 from rq.utils import import_attribute
 
-from chains.dispatch import DRIVE_RUN, release_of_job
-from mcpregistry import processes
+from chains import executor
+from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
+from mcpregistry import processes, tracing
 from registry import watchdog
 from registry.connectors import mcp
 from registry.services.probing import BATCH_JOB, PROBE_JOB
 from registry.trials import JOB as TRIAL_JOB
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger("mcpregistry.access")
 # What is said, with a job's own arguments, when the watchdog ended it.
 FROZEN = {
     DRIVE_RUN: "chains.jobs.drive_frozen",
@@ -28,6 +34,19 @@ FROZEN = {
     TRIAL_JOB: "registry.jobs.call_frozen",
 }
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
+
+HAND_OVER = signal.SIGUSR1  # to a job's process: its worker is asked to end
+
+
+@contextmanager
+def traced(job: Job) -> Iterator[None]:
+    """Lines that the job writes name the request it came of, and its run; where wanted, one says how long it took."""
+    began = time.perf_counter()
+    with tracing.bound(request=job.meta.get("request_id", ""), run=run_of_job(job.id)):
+        yield
+        if settings.ACCESS_LOG:
+            told = {"job": job.func_name, "duration_ms": round((time.perf_counter() - began) * 1000)}
+            access.info("%s in %s ms", job.func_name, told["duration_ms"], extra=told)
 
 
 def preload(queues: list[Queue]) -> None:
@@ -45,7 +64,15 @@ class ForkingWorker(Worker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
+        signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as the jobs' processes inherit it
         return super().work(*args, **options)
+
+    def handle_warm_shutdown_request(self) -> None:
+        """A run's job begins no other step: what it has not done, another worker goes on with."""
+        super().handle_warm_shutdown_request()
+        if self.horse_pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.horse_pid, HAND_OVER)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         processes.die_with_parent(signal.SIGKILL)
@@ -54,6 +81,10 @@ class ForkingWorker(Worker):
         if os.getppid() == self.pid:
             super().main_work_horse(job, queue)
         os._exit(1)
+
+    def perform_job(self, job: Job, *rest: Any) -> bool:
+        with traced(job):
+            return super().perform_job(job, *rest)
 
     def handle_work_horse_killed(self, job: Job, retpid: int | None, status: int | None, usage: Any) -> None:
         """The kernel knows that it is dead: its run need not wait for the lease to run out, and who waits for a
@@ -77,6 +108,10 @@ class KeepingWorker(SimpleWorker):
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
         return super().work(*args, **options)
+
+    def perform_job(self, job: Job, *rest: Any) -> bool:
+        with traced(job):
+            return super().perform_job(job, *rest)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         close_old_connections()  # a connection that broke while idle

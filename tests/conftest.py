@@ -184,5 +184,5 @@ def llm() -> Iterator[Toy]:
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """`manage.py up` as a process of its own: everything real, nothing shared with the test's database."""
-    with running_stack() as running:
+    with running_stack(LOG_FORMAT="json") as running:
         yield running

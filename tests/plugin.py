@@ -36,6 +36,10 @@ FOREIGN = (
     "ALLOWED_HOSTS",
     "STDIO_",
     "DATABASE_POOL",
+    "LOG_FORMAT",
+    "ACCESS_LOG",
+    "METRICS_",
+    "DRAIN_SECONDS",
 )
 
 session = ExitStack()
@@ -66,6 +70,7 @@ def make_data_dir() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="mcpr-tests-"))
     folder.chmod(0o711)
     (folder / "static").mkdir()  # whitenoise warns where it is missing
+    (folder / "metrics").mkdir()  # the tests count as a web process does
     session.callback(remove_data_dir, folder)
     return folder
 
@@ -85,6 +90,8 @@ def clean_environment(data_dir: Path) -> None:
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "mcpregistry.settings",
         "DATA_DIR": str(data_dir),
+        "METRICS_DIR": str(data_dir / "metrics"),
+        "PROMETHEUS_MULTIPROC_DIR": str(data_dir / "metrics"),
         "SECRET_KEY": "only-for-tests-" + "x" * 40,
         "OUTBOUND_ALLOW": "127.0.0.0/8,::1",
         "NO_PROXY": "127.0.0.1,localhost,::1",

@@ -24,7 +24,7 @@ from tests.toys import ROOT
 READY_S = 150
 STOP_S = 30
 CACHES = ROOT / ".venv" / "caches"  # what `uvx` and `npx` fetch for the demo servers is fetched once
-SHARED_WITH_TESTS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY")
+SHARED_WITH_TESTS = ("DATABASE_URL", "REDIS_URL", "DATA_DIR", "SECRET_KEY", "METRICS_DIR", "PROMETHEUS_MULTIPROC_DIR")
 
 
 def free_port() -> int:

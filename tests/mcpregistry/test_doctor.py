@@ -1,11 +1,14 @@
 """The doctor says what is wrong, and only that."""
 
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
+from django.db import connection
+from redis import Redis
 
 from mcpregistry import doctor
 from registry.credentials import encrypt
@@ -38,6 +41,8 @@ def test_each_part_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         "workers",
         "model",
         "clock",
+        "pooler",
+        "disk",
     }
     assert {part for part, state in states.items() if state != "ok"} <= {"redis"}  # the tests' Redis keeps nothing
 
@@ -53,6 +58,41 @@ def test_each_part_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_setting_that_is_not_safe_is_named(setting: str, value: object, part: str, words: str, settings: Any) -> None:
     setattr(settings, setting, value)
     assert words in found()[part].words
+
+
+def test_a_pooler_in_between_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_claimed_pid", lambda: -1)
+    assert "pool_mode = session" in doctor_words(doctor.pooler)
+    with connection.cursor() as cursor:
+        cursor.execute("SET hnsw.ef_search = 40")
+        assert "`options`" in doctor_words(doctor.pooler)
+        cursor.execute("RESET hnsw.ef_search")
+
+
+def test_a_redis_that_throws_jobs_away_is_named(redis: "Redis[bytes]") -> None:
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        assert "noeviction" in doctor_words(doctor.redis_persistence)
+    finally:
+        redis.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.parametrize(("free", "words"), [(1_000_000, "nothing can be written"), (1_000_000_000, "make room")])
+def test_a_disk_that_fills_is_named(monkeypatch: pytest.MonkeyPatch, free: int, words: str) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    assert words in doctor_words(doctor.disk)
+
+
+def test_a_proxy_that_nobody_counted_is_named(settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.HTTPS = ["registry.example.com"], True
+    assert "PROXIES" in doctor_words(doctor.hosts)
+    settings.PROXIES = 1
+    assert doctor.hosts() == "Reached as registry.example.com."
+
+
+def test_a_secret_key_that_each_machine_would_make_is_named(settings: Any) -> None:
+    settings.DATABASE_IS_ELSEWHERE, settings.SECRET_KEY_IS_GIVEN = True, False
+    assert "the same on all" in doctor_words(doctor.secret_key)
 
 
 def test_debug_pages_on_a_public_site_are_named(settings: Any) -> None:

@@ -8,6 +8,8 @@ import pytest
 from django.test import Client
 from rq import SimpleWorker
 
+from mcpregistry import draining, health
+
 QUEUES = ("runs", "probes", "chat", "catalogue")
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +63,21 @@ def test_answer_needs_no_sign_in_and_is_not_cached(client: Client) -> None:
     answer = client.get("/healthz/")
     assert answer["Content-Type"] == "application/json"
     assert "no-store" in answer["Cache-Control"]
+
+
+def test_ready_while_tables_and_database_are_there_whatever_the_workers_do(client: Client) -> None:
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    assert set(answer.json()["checks"]) == {"serving", "database", "migrations"}
+
+
+def test_not_ready_while_draining_or_migrations_are_missing_but_alive(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draining.state, "is_draining", True)
+    assert client.get("/readyz").json()["checks"]["serving"] == {"ok": False, "error": "draining"}
+    monkeypatch.undo()
+    monkeypatch.setattr(health, "_migrated", False)
+    monkeypatch.setattr(health, "missing_migrations", lambda: ["chains.0042_new"])
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/livez").status_code == 200

@@ -8,7 +8,7 @@ has no `match`, or its `match` occurs in the request. A reply is
     {"status": 429, "retry_after": 1, "message": "…"}     or an error
 and may say `match`, `delay_s` (before anything is sent), `chunk_delay_s` and `chunk_characters` (of a stream),
 `stamped` (each chunk of a stream is the time it is sent, in seconds), `break_after` (end the connection after so many
-chunks), `garbage_after` (send something that is no chunk) and `usage`.
+chunks), `garbage_after` (send something that is no chunk), `again` (it is never used up) and `usage`.
 `GET /requests` lists the bodies received, `GET /unused` the replies nobody asked for.
 """
 
@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import json
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ from starlette.routing import Route
 
 Reply = dict[str, Any]
 replies: list[Reply] = []
-received: list[dict[str, Any]] = []
+received: deque[dict[str, Any]] = deque(maxlen=1_000)
 numbers = itertools.count(1)
 
 
@@ -38,7 +39,7 @@ async def set_script(request: Request) -> Response:
 
 
 async def get_requests(request: Request) -> Response:
-    return JSONResponse(received)
+    return JSONResponse(list(received))
 
 
 async def get_unused(request: Request) -> Response:
@@ -74,7 +75,7 @@ async def answered(request: Request, streamed: Callable[..., Any], whole: Callab
 def next_reply(request_text: str) -> Reply | None:
     for index, reply in enumerate(replies):
         if reply.get("match", "") in request_text:
-            return replies.pop(index)
+            return reply if reply.get("again") else replies.pop(index)
     return None
 
 
