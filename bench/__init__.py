@@ -44,7 +44,7 @@ MEASURES = {
         Measure(
             "first-token", "ms", 20, "the model's first piece of an answer to its arrival at a reader", first_token
         ),
-        Measure("talk", "s", 1, "an answer of 100 tokens at 50/s, 50 conversations begun at once", fifty_conversations),
+        Measure("talk", "tokens/s", 1, "in each of 50 answers that stream at once, sent at 50/s", fifty_conversations),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
         Measure("quality", "nDCG@10", 1, "search on five retrieval benchmarks", quality),
         Measure("load-all", "s", 1, "18,856 recorded servers loaded, merged and embedded by one worker", loading),
