@@ -31,7 +31,8 @@ WEB_DATABASE_POOL = 20  # connections of the web process
 WORKER_TTL_S = 60  # a worker that says nothing for so long counts as dead
 FORKING = "mcpregistry.workers.ForkingWorker"
 KEEPING = "mcpregistry.workers.KeepingWorker"
-SEVERAL = {"runs": FORKING, "probes": FORKING, "chat": KEEPING}  # queues with WORKERS workers each
+TURNS = "mcpregistry.workers.TurnsWorker"
+SEVERAL = {"runs": FORKING, "probes": FORKING, "chat": TURNS}  # queues with WORKERS workers each
 
 
 class Command(BaseCommand):
