@@ -43,7 +43,7 @@ def recall(
 ) -> Recalled:
     """What a model that reads so many tokens is told beside this message. `known`: the results found for it before."""
     budget = round(min(context_tokens * MEMORY_SHARE, MAX_MEMORY_TOKENS)) * CHARACTERS_PER_TOKEN
-    conversation = question.conversation
+    conversation = Conversation.objects.get(pk=question.conversation_id)
     summary = shortened(conversation.summary, round(budget * SUMMARY_SHARE))
     found = _found(question, conversation) if known is None else _those(known, conversation)
     for result in found:
