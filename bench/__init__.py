@@ -46,7 +46,7 @@ MEASURES = {
         Measure(
             "first-token", "ms", 20, "the model's first piece of an answer to its arrival at a reader", first_token
         ),
-        Measure("talk", "s", 1, "an answer of 100 tokens at 50/s, 50 conversations begun at once", fifty_conversations),
+        Measure("talk", "tokens/s", 1, "in each of 50 answers that stream at once, sent at 50/s", fifty_conversations),
         Measure(
             "endpoints", "requests/s", 1, "GET /registry by one client, and every main endpoint", endpoint_throughput
         ),

@@ -61,11 +61,11 @@ def check(seen: list[list[dict[str, Any]]]) -> None:
 
 
 class Memory:
-    """Looks all the time what the workers of queue `runs` and their children hold together."""
+    """Looks all the time what the workers of a queue and their children hold together."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, queue: str = "runs") -> None:
         family = psutil.Process(stack.process.pid).children()
-        self.workers = [each for each in family if each.name().startswith("runs-")]
+        self.workers = [each for each in family if each.name().startswith(f"{queue}-")]
         self.highest = 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self._look, daemon=True)
@@ -74,6 +74,10 @@ class Memory:
     def _look(self) -> None:
         while not self.ended.wait(LOOK_S):
             self.highest = max(self.highest, sum(map(held, self.workers)))
+
+    def cpu_s(self) -> float:
+        """Seconds of processor time the workers have used so far."""
+        return sum(each.cpu_times().user + each.cpu_times().system for each in self.workers)
 
     def peak_mb(self) -> float:
         self.ended.set()

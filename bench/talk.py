@@ -4,17 +4,19 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from bench.chain import call, connect
-from bench.crowd import check, events_of
+from bench.crowd import Memory, check, events_of
+from bench.measure import Figures
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
-CONVERSATIONS, TOKENS, TOKENS_A_SECOND = 50, 100, 50
+CONVERSATIONS, TOKENS, TOKENS_A_SECOND = 50, 500, 50
 PLAN = {"json": {"say": "", "steps": [{"id": "s1", "server": "toy", "tool": "upper", "arguments": {"text": "a"}}]}}
 Reply = dict[str, Any]
 
@@ -106,33 +108,75 @@ def streamed(stack: Stack, path: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line[5:])
 
 
-def fifty_conversations(repeat: int) -> list[float]:
-    """Seconds each answer took to stream, where 50 conversations begin at once; fails where a word is lost."""
+def fifty_conversations(repeat: int) -> tuple[list[float], list[str]]:
+    """Tokens a second in each answer, where 50 conversations begin at once; fails where a word is lost or doubled."""
     with talking(WORKERS="2") as (stack, model):
-        return [taken for _ in range(repeat) for taken in crowd(stack, model)]
+        crowds = [crowd(stack, model) for _ in range(repeat)]
+    return [rate for rates, _ in crowds for rate in rates], [line for _, line in crowds]
 
 
-def crowd(stack: Stack, model: Toy) -> list[float]:
+@dataclass(slots=True)
+class Talker:
+    """One conversation, and what its reader saw of it."""
+
+    stack: Stack
+    number: int
+    events: list[dict[str, Any]] = field(default_factory=list)
+    to_first_token_s: float = 0.0
+
+    def talk(self) -> None:
+        began = time.perf_counter()
+        sent = call(self.stack, "POST", "/chat", {"user_msg": f"Tell me {self.number}"})
+        for event in streamed(self.stack, sent["stream_url"]):
+            if event["type"] == "TEXT_MESSAGE_CONTENT" and not self.to_first_token_s:
+                self.to_first_token_s = time.perf_counter() - began
+            self.events.append(event)
+
+    def pieces(self) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == "TEXT_MESSAGE_CONTENT"]
+
+    def span(self) -> tuple[datetime, datetime]:
+        times = [datetime.fromisoformat(piece["at"]) for piece in self.pieces()]
+        return times[0], times[-1]
+
+
+def crowd(stack: Stack, model: Toy) -> tuple[list[float], str]:
     words = "".join(f"w{number:03d} " for number in range(TOKENS))
     answer = {"text": words, "chunk_characters": 5, "chunk_delay_s": 1 / TOKENS_A_SECOND}
     no_steps: Reply = {"json": {"say": "", "steps": []}, "match": "json_schema"}
     model.script([no_steps] * CONVERSATIONS + [answer] * CONVERSATIONS)
-    sent = [call(stack, "POST", "/chat", {"user_msg": f"Tell me {n}"}) for n in range(CONVERSATIONS)]
-    heard: list[list[dict[str, Any]]] = []
-    readers = [
-        threading.Thread(target=lambda url=run["stream_url"]: heard.append(events_of(stack, url))) for run in sent
-    ]
-    for reader in readers:
-        reader.start()
-    for reader in readers:
-        reader.join()
-    check(heard)
-    return [streaming_s(events, words) for events in heard]
+    workers = Memory(stack, "chat")
+    before_s, began = workers.cpu_s(), time.monotonic()
+    talkers = [Talker(stack, number) for number in range(CONVERSATIONS)]
+    threads = [threading.Thread(target=talker.talk) for talker in talkers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took_s, used_s = time.monotonic() - began, workers.cpu_s() - before_s
+    check([talker.events for talker in talkers])
+    for talker in talkers:
+        if "".join(piece["delta"] for piece in talker.pieces()) != words:
+            raise RuntimeError("An answer lost or doubled words on its way.")
+    told = (
+        f"Talk: at most {most_at_once(talkers)} of {CONVERSATIONS} streamed at once; {first_tokens(talkers)}; the chat "
+        f"workers used {used_s:.1f} s of processor time in {took_s:.1f} s and held {workers.peak_mb():.0f} MB."
+    )
+    return [tokens_a_second(talker) for talker in talkers], told
 
 
-def streaming_s(events: list[dict[str, Any]], words: str) -> float:
-    pieces = [event for event in events if event["type"] == "TEXT_MESSAGE_CONTENT"]
-    if "".join(piece["delta"] for piece in pieces) != words:
-        raise RuntimeError("An answer lost words on its way.")
-    times = [datetime.fromisoformat(piece["at"]) for piece in pieces]
-    return (times[-1] - times[0]).total_seconds()
+def most_at_once(talkers: Sequence[Talker]) -> int:
+    spans = [talker.span() for talker in talkers]
+    return max(sum(start <= moment <= end for start, end in spans) for moment, _ in spans)
+
+
+def first_tokens(talkers: Sequence[Talker]) -> str:
+    waited = Figures.of([talker.to_first_token_s for talker in talkers])
+    return f"POST to first token median {waited.median:.2f} s, p95 {waited.p95:.2f} s"
+
+
+def tokens_a_second(talker: Talker) -> float:
+    """The last piece may hold many tokens that are there at its beginning: counted is what came after the first."""
+    first, last = talker.span()
+    after_first = TOKENS - len(talker.pieces()[0]["delta"].split())
+    return after_first / (last - first).total_seconds()

@@ -1,27 +1,23 @@
 """What happened in a run, in order: rows, then a wake-up for whoever watches. One source for SSE and websocket."""
 
 import asyncio
-import logging
+import json
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from channels.db import database_sync_to_async
-from channels.layers import get_channel_layer
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
 
-from chains import tails
+from chains import tails, waking
 from chains.leases import LostLease
 from chains.models import Run, RunEvent
 from chains.serializers import run_json
 from chains.tails import Event
-
-logger = logging.getLogger(__name__)
 
 RUN_STARTED = "RUN_STARTED"
 STATE_SNAPSHOT = "STATE_SNAPSHOT"
@@ -74,11 +70,51 @@ def _allocate(run_id: uuid.UUID | str, count: int, lease_token: int | None) -> i
     return int(row[0])
 
 
-def _wake(run_id: uuid.UUID | str, rows: Sequence[RunEvent]) -> None:
-    try:
-        async_to_sync(get_channel_layer().group_send)(tails.group(run_id), tails.message(rows))
-    except (RedisError, OSError):
-        logger.warning("Viewers of run %s could not be woken: Redis does not answer. They look by themselves.", run_id)
+def _wake(run_id: uuid.UUID | str, rows: Sequence[Event | RunEvent]) -> None:
+    waking.wake(tails.group(run_id), tails.message(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One event of a run, by whoever holds its lease."""
+
+    run_id: uuid.UUID
+    lease_token: int
+    type: str
+    data: dict[str, Any]
+
+
+_PUBLISH_EACH = """
+WITH told AS (
+    SELECT * FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[]) AS told (run_id, lease_token, type, data)
+), held AS (
+    SELECT runs.id FROM runs JOIN told ON runs.id = told.run_id AND runs.lease_token = told.lease_token
+    ORDER BY runs.id FOR UPDATE OF runs SKIP LOCKED
+), numbered AS (
+    UPDATE runs SET last_seq = last_seq + 1 FROM held WHERE runs.id = held.id RETURNING runs.id, runs.last_seq
+)
+INSERT INTO run_events (run_id, seq, type, data, at)
+SELECT numbered.id, numbered.last_seq, told.type, told.data::jsonb, %s
+FROM numbered JOIN told ON told.run_id = numbered.id
+RETURNING run_id, seq"""
+
+
+def publish_each(pieces: Sequence[Piece]) -> set[uuid.UUID]:
+    """One event for each of many runs, in one statement; the runs that have theirs.
+
+    A run that somebody else holds, or that is locked in this moment, has not: nobody waits for another's run.
+    """
+    ids, tokens = [piece.run_id for piece in pieces], [piece.lease_token for piece in pieces]
+    types, data = [piece.type for piece in pieces], [json.dumps(piece.data, ensure_ascii=False) for piece in pieces]
+    columns: list[list[Any]] = [[*ids], [*tokens], [*types], [*data]]
+    now = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(_PUBLISH_EACH, [*columns, now])
+        numbers = dict(cursor.fetchall())
+    for piece in pieces:
+        if (seq := numbers.get(piece.run_id)) is not None:
+            _wake(piece.run_id, [Event(piece.run_id, seq, piece.type, piece.data, now)])
+    return set(numbers)
 
 
 def snapshot(run: Run) -> dict[str, Any]:

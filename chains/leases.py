@@ -9,8 +9,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import transaction
-from django.db.models import F, Q
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from chains.models import Run
@@ -23,22 +22,21 @@ class LostLease(Exception):
     """Somebody else drives this run now, or it is over: write nothing more."""
 
 
+_CLAIM = """
+UPDATE runs SET lease_token = lease_token + 1, lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+WHERE id = %s AND NOT status = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())
+RETURNING lease_token"""
+
+
 def claim(run_id: uuid.UUID | str, seconds: float = LEASE_SECONDS) -> int | None:
     """A fencing token, or None where the run is over, unknown, in somebody's hands, or has to wait for a place."""
-    free = Q(lease_expires_at=None) | Q(lease_expires_at__lt=Now())
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         owner = User.objects.select_for_update(no_key=True, of=("self",)).filter(runs__pk=run_id).only("pk").first()
         if owner is None or not places_of(owner.pk, beside=run_id):
             return None
-        claimed = (
-            Run.objects.unfinished()
-            .filter(free, pk=run_id)
-            .update(lease_token=F("lease_token") + 1, lease_expires_at=Now() + timedelta(seconds=seconds))
-        )
-    if not claimed:
-        return None
-    # The row was locked by the update; until the lease runs out nobody else changes the token.
-    return Run.objects.values_list("lease_token", flat=True).get(pk=run_id)
+        cursor.execute(_CLAIM, [seconds, str(run_id), list(Run.FINISHED)])
+        row = cursor.fetchone()
+    return None if row is None else int(row[0])
 
 
 def places_of(owner_id: int, *, beside: uuid.UUID | str | None = None) -> int:
@@ -56,10 +54,21 @@ def renew(run_id: uuid.UUID | str, lease_token: int, seconds: float = LEASE_SECO
         raise LostLease(f"run {run_id}, token {lease_token}")
 
 
+_HOLD = """
+UPDATE runs SET lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+WHERE id = %s AND lease_token = %s AND NOT status = ANY(%s) RETURNING cancel_requested_at IS NOT NULL"""
+
+
+def hold(run_id: uuid.UUID | str, lease_token: int, seconds: float = LEASE_SECONDS) -> bool:
+    """Renew, and hear in the same breath whether somebody wishes the run to stop. Raises LostLease."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLD, [seconds, str(run_id), lease_token, list(Run.FINISHED)])
+        row = cursor.fetchone()
+    if row is None:
+        raise LostLease(f"run {run_id}, token {lease_token}")
+    return bool(row[0])
+
+
 def release(run_id: uuid.UUID | str, lease_token: int) -> None:
     """Give the run back; nothing happens where it is somebody else's by now."""
     Run.objects.filter(pk=run_id, lease_token=lease_token).update(lease_expires_at=None)
-
-
-def cancel_requested(run_id: uuid.UUID | str) -> bool:
-    return Run.objects.filter(pk=run_id).exclude(cancel_requested_at=None).exists()

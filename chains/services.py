@@ -103,9 +103,11 @@ def _request_hash(
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def checked_plan(data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None) -> Plan:
+def checked_plan(
+    data: Any, *, user: User, tool_hashes: Mapping[str, str] | None = None, toolbox: Toolbox | None = None
+) -> Plan:
     """The plan, read and validated for this user. Raises PlanError."""
-    plan, problems = check(data, user=user, tool_hashes=tool_hashes)
+    plan, problems = check(data, user=user, tool_hashes=tool_hashes, toolbox=toolbox)
     if plan is None or errors(problems):
         raise PlanError(errors(problems))
     return plan
@@ -118,9 +120,9 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-def _add_steps(run: Run, plan: Plan, only: Collection[str] | None = None) -> None:
+def _add_steps(run: Run, plan: Plan, only: Collection[str] | None = None, *, toolbox: Toolbox | None = None) -> None:
     """Journal rows for the plan's steps in the run's attempt."""
-    toolbox = Toolbox.of(plan.steps, run.owner)
+    toolbox = toolbox or Toolbox.of(plan.steps, run.owner)
     ToolRun.objects.bulk_create(
         ToolRun(
             run=run,
@@ -151,21 +153,22 @@ def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
 
     Raises PlanError (nothing has changed then) or LostLease.
     """
-    checked = checked_plan(plan, user=run.owner)
+    toolbox = Toolbox.of(parse(plan).steps, run.owner)
+    checked = checked_plan(plan, user=run.owner, toolbox=toolbox)
+    tried = {row.step for row in run.current_steps()} if run.plan is not None else set()
     with transaction.atomic():
         held = Run.objects.unfinished().filter(pk=run.pk, lease_token=lease_token)
         if not held.update(plan=plan, status=Run.Status.RUNNING, lease_expires_at=None):
             raise LostLease(f"run {run.pk}, token {lease_token}")
-        run.refresh_from_db()
-        tried = {row.step for row in run.current_steps()}
-        _add_steps(run, checked, {step.id for step in checked.steps} - tried)
+        run.plan, run.status, run.lease_expires_at = plan, Run.Status.RUNNING, None
+        _add_steps(run, checked, {step.id for step in checked.steps} - tried, toolbox=toolbox)
         publish(run.pk, [(PLAN_READY, _plan_ready(checked))], lease_token=lease_token)
         dispatch(run)
 
 
 def finish_run(*, run: Run, status: str, outputs: Any = None, error: Any = None, lease_token: int) -> None:
     """The last word on a run: its status, RUN_FINISHED or RUN_ERROR, its outputs kept as a result. Raises LostLease."""
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         journal.finish(run, status, outputs=outputs, error=error, lease_token=lease_token)
 
 

@@ -1,6 +1,5 @@
 """Write the answer of a turn: a model's words as they come, or a text of our own, through the same events."""
 
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from chat.metering import BudgetSpent, Meter, MeteredModel
 from chat.models import Message
 from registry.embeddings import storable
 
-Items = Generator[str | None]
+Items = Generator[Sequence[str]]
 FLUSH_S = 0.05  # at most twenty pieces a second
+LOOK_S = 0.5  # how often somebody looks whether a silent model is still wanted
 MODEL_ATTEMPTS = 2
 CHUNK_CHARACTERS = 400  # of a text that is there at once
 
@@ -33,31 +33,19 @@ class Speech:
 
 @dataclass(slots=True)
 class Writer:
-    """Collects an answer and tells it in pieces, the first at once."""
+    """Collects an answer and tells it in pieces."""
 
     driver: Driver
     answer: Message
     meter: Meter
     told: list[str] = field(default_factory=list)
-    waiting: str = ""
-    told_at: float = 0.0
 
-    def take(self, item: str | None) -> None:
-        """The next piece, or nothing but a moment's time."""
-        if item is not None:
-            self.waiting += storable(item)
-        if self.waiting and time.monotonic() - self.told_at >= FLUSH_S:
-            self.tell()
-
-    def tell(self) -> None:
-        if not self.waiting:
-            return
-        services.add_to_answer(answer=self.answer, delta=self.waiting, lease_token=self.driver.token)
-        self.told.append(self.waiting)
-        self.waiting, self.told_at = "", time.monotonic()
+    def tell(self, items: Sequence[str]) -> None:
+        if piece := storable("".join(items)):
+            services.add_to_answer(answer=self.answer, delta=piece, lease_token=self.driver.token)
+            self.told.append(piece)
 
     def end(self, status: str) -> None:
-        self.tell()
         services.end_answer(
             answer=self.answer,
             content="".join(self.told),
@@ -91,7 +79,7 @@ def _by_model(model: MeteredModel, speech: Speech, note: str, write: Callable[..
     attempt = 1
     while True:
         told = " ".join(dict.fromkeys([part for part in (note, *model.notes) if part]))
-        items = items_of(partial(model.stream, speech.messages), every_s=FLUSH_S)
+        items = items_of(partial(model.stream, speech.messages), every_s=LOOK_S, pace_s=FLUSH_S)
         try:
             write(items, provider=model.provider, model=model.name, note=told)
         except ModelError as error:
@@ -122,9 +110,9 @@ def _write(
     writer = Writer(driver, answer, meter)
     try:
         with closing(items):
-            for item in items:
+            for pieces in items:
+                writer.tell(pieces)
                 driver.beat()
-                writer.take(item)
     except CancelRequested:
         writer.end(Message.Status.STOPPED)
         raise
@@ -133,4 +121,4 @@ def _write(
 
 def _pieces(text: str) -> Items:
     for start in range(0, len(text), CHUNK_CHARACTERS):
-        yield text[start : start + CHUNK_CHARACTERS]
+        yield [text[start : start + CHUNK_CHARACTERS]]

@@ -1,16 +1,17 @@
 """Hold a chat's run while something slow goes on: its lease is renewed, and a wish to stop is heard within a second."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.utils import timezone
 
 from chains import leases
-from chains.dispatch import dispatch_waiting
+from chains.dispatch import dispatch, dispatch_waiting
 from chains.journal import CancelRequested, end_cancelled
 from chains.models import Run
 from chains.services import finish_run
@@ -18,6 +19,24 @@ from chains.services import finish_run
 logger = logging.getLogger(__name__)
 BEAT_S = 1.0
 INTERNAL = {"code": "internal", "message": "Something went wrong on our side; it has been logged. Try the run again."}
+
+
+_stopping = threading.Event()
+
+
+class HandedBack(Exception):
+    """This process ends: somebody else goes on with the run."""
+
+
+def hand_back_everything() -> None:
+    """Whoever drives a run in this process gives it back at its next beat."""
+    _stopping.set()
+
+
+def let_go() -> None:
+    """Where turns share a pool of connections, one that waits needs none."""
+    if connection.settings_dict["OPTIONS"].get("pool") and not connection.in_atomic_block:
+        connection.close()
 
 
 @dataclass(slots=True)
@@ -29,13 +48,16 @@ class Driver:
     last_beat: float = field(default_factory=time.monotonic)
 
     def beat(self) -> None:
-        """Cheap to call often. Raises LostLease or CancelRequested."""
+        """Cheap to call often. Raises LostLease, CancelRequested or HandedBack."""
+        if _stopping.is_set():
+            raise HandedBack
         now = time.monotonic()
         if now - self.last_beat < BEAT_S:
             return
         self.last_beat = now
-        leases.renew(self.run.pk, self.token)
-        if leases.cancel_requested(self.run.pk):
+        is_unwanted = leases.hold(self.run.pk, self.token)
+        let_go()
+        if is_unwanted:
             raise CancelRequested
 
 
@@ -64,6 +86,10 @@ def _ended_well(run: Run, token: int) -> Iterator[None]:
     except CancelRequested:
         foreseen = True
         end_cancelled(run, token)
+    except HandedBack:
+        foreseen = True
+        leases.release(run.pk, token)
+        dispatch(run)
     except (OperationalError, InterfaceError):
         foreseen = True  # nothing can be written now; the reconciler takes the run up again
         raise

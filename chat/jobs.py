@@ -6,6 +6,7 @@ Between them the executor runs the steps (chains.jobs.drive_run). Each job start
 from functools import partial
 
 from django.conf import settings
+from django.db.models import prefetch_related_objects
 
 from chains import recall
 from chains.dispatch import dispatch
@@ -44,8 +45,12 @@ def embed_results() -> int:
     return recall.embed_results()
 
 
-def _question(run: Run) -> Message:
-    return Message.objects.select_related("conversation").get(run=run, role=Message.Role.USER)
+def _messages(run: Run) -> tuple[Message, Message | None]:
+    """The question, and its answer as far as it is there."""
+    rows = {row.role: row for row in Message.objects.filter(run=run).select_related("conversation")}
+    for row in rows.values():
+        row.run = run
+    return rows[Message.Role.USER], rows.get(Message.Role.ASSISTANT)
 
 
 def _hand_on(driver: Driver) -> None:
@@ -54,17 +59,17 @@ def _hand_on(driver: Driver) -> None:
     dispatch(driver.run)
 
 
-def _model(question: Message) -> MeteredModel | None:
+def _model(question: Message, answer: Message | None) -> MeteredModel | None:
     """The conversation's model, within what is left of the message's budget."""
-    return budgets.metered(llm.models_of(question.conversation.provider), question)
+    return budgets.metered(llm.models_of(question.conversation.provider), [question, *([answer] if answer else [])])
 
 
 def _plan(driver: Driver) -> None:
     if driver.run.plan is not None:
         return _hand_on(driver)
     mark_planning(driver)
-    question = _question(driver.run)
-    model = _model(question)
+    question, answer = _messages(driver.run)
+    model = _model(question, answer)
     planning = planner.plan(
         question.content,
         user=driver.run.owner,
@@ -81,7 +86,10 @@ def _plan(driver: Driver) -> None:
 
 
 def _recalled(question: Message, model: MeteredModel | None) -> Recalled:
-    return memory.recall(question, context_tokens=model.context_tokens) if model else memory.recall(question)
+    """What was found when the question was planned is not searched for again."""
+    known = (question.planning or {}).get("results")
+    tokens = model.context_tokens if model else memory.UNKNOWN_MODEL_TOKENS
+    return memory.recall(question, context_tokens=tokens, known=known)
 
 
 def _run_steps(driver: Driver, question: Message, planning: Planning) -> None:
@@ -136,20 +144,20 @@ def _words(question: Message, planning: Planning) -> Speech:
 
 def _answer(driver: Driver) -> None:
     run = driver.run
+    prefetch_related_objects([run], "tool_runs")
     if run.plan is None or has_unfinished_steps(run):
         return _hand_on(driver)
-    question = _question(run)
-    if not _is_answered(run):
-        model = None if (question.planning or {}).get("provider") == llm.OFFLINE else _model(question)
+    question, answer = _messages(run)
+    if answer is None or not _is_whole(answer, run):
+        model = None if (question.planning or {}).get("provider") == llm.OFFLINE else _model(question, answer)
         if model is not None and _planned_again(driver, question, model):
             return None
         _tell_results(driver, question, model)
     return _finish(driver, question)
 
 
-def _is_answered(run: Run) -> bool:
-    answers = Message.objects.filter(run=run, role=Message.Role.ASSISTANT, attempt=run.attempt)
-    return answers.exclude(status__in=[Message.Status.STREAMING, Message.Status.ASKING]).exists()
+def _is_whole(answer: Message, run: Run) -> bool:
+    return answer.attempt == run.attempt and answer.status not in (Message.Status.STREAMING, Message.Status.ASKING)
 
 
 def _planned_again(driver: Driver, question: Message, model: MeteredModel) -> bool:

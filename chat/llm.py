@@ -21,6 +21,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from chat.lines import make_cuttable
 from chat.providers import OFFLINE
 from registry.redaction import Redactor
 
@@ -159,6 +160,7 @@ def _by_openai_protocol(provider: str, model: str, base_url: str | None, api_key
         stream_usage=True,
         use_responses_api=False,  # compatible servers speak chat completions
     )
+    make_cuttable(client.root_client._client)
     return ChatModel(provider, model, client)
 
 
@@ -172,6 +174,7 @@ def _anthropic() -> ChatModel:
         max_tokens_to_sample=MAX_TOKENS,
         stop=None,
     )
+    make_cuttable(client._client._client)
     return ChatModel("anthropic", settings.ANTHROPIC_MODEL, client, takes_open_schemas=False)
 
 

@@ -38,27 +38,32 @@ class Recalled:
     turns: list[Turn] = field(default_factory=list)
 
 
-def recall(question: Message, *, context_tokens: int = UNKNOWN_MODEL_TOKENS) -> Recalled:
-    """What a model that reads so many tokens is told beside this message."""
+def recall(
+    question: Message, *, context_tokens: int = UNKNOWN_MODEL_TOKENS, known: Sequence[str] | None = None
+) -> Recalled:
+    """What a model that reads so many tokens is told beside this message. `known`: the results found for it before."""
     budget = round(min(context_tokens * MEMORY_SHARE, MAX_MEMORY_TOKENS)) * CHARACTERS_PER_TOKEN
     conversation = Conversation.objects.get(pk=question.conversation_id)
     summary = shortened(conversation.summary, round(budget * SUMMARY_SHARE))
-    found = _found(question, conversation, round(budget * RESULTS_SHARE))
+    found = _found(question, conversation) if known is None else _those(known, conversation)
+    for result in found:
+        result.summary = shortened(result.summary, round(budget * RESULTS_SHARE) // FOUND_RESULTS)
     left = budget - len(summary) - sum(len(result.summary) for result in found)
     return Recalled(summary, found, recent_turns(before=question, budget=left))
 
 
-def _found(question: Message, conversation: Conversation, budget: int) -> list[Result]:
-    """Own results, cut to the budget, not of runs that the last turns tell of anyway."""
+def _those(known: Sequence[str], conversation: Conversation) -> list[Result]:
+    return list(Result.objects.filter(pk__in=known, owner_id=conversation.owner_id)) if known else []
+
+
+def _found(question: Message, conversation: Conversation) -> list[Result]:
+    """Own results, not of runs that the last turns tell of anyway."""
     recent = conversation.messages.order_by("-created_at").values("run_id")[:HISTORY_MESSAGES]
     own = Result.objects.filter(owner_id=conversation.owner_id).exclude(run_id__in=recent)
     if not own.exists():
         return []
     embeddings.ensure_loaded()
-    hits = search_results(question.content, results=own, limit=FOUND_RESULTS)
-    for hit in hits:
-        hit.result.summary = shortened(hit.result.summary, budget // FOUND_RESULTS)
-    return [hit.result for hit in hits]
+    return [hit.result for hit in search_results(question.content, results=own, limit=FOUND_RESULTS)]
 
 
 def recent_turns(*, before: Message, budget: int) -> list[Turn]:

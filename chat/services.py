@@ -17,7 +17,7 @@ from chains.leases import renew
 from chains.models import Result, Run
 from chains.plan import input_problems, missing_inputs, parse, with_defaults
 from chains.services import Conflict, InputError, cancel, finish_run, set_plan, start_run
-from chat import previews
+from chat import previews, telling
 from chat.branches import newest_question
 from chat.models import Conversation, Message
 from registry.models import Policy, Tool
@@ -140,12 +140,12 @@ def record_planning(*, question: Message, planning: "Planning", spent: "Spent") 
     """How the question was planned, beside the question; one that was deleted meanwhile needs it no more."""
     question.planning = planning.as_json()
     question.provider, question.model = planning.provider, planning.model
-    row = Message.objects.filter(pk=question.pk)
-    row.update(planning=question.planning, provider=question.provider, model=question.model)
-    add_spent(message=question, spent=spent)
+    told = {"planning": question.planning, "provider": question.provider, "model": question.model}
+    add_spent(message=question, spent=spent, also=told)
 
 
-def add_spent(*, message: Message, spent: "Spent") -> None:
+def add_spent(*, message: Message, spent: "Spent", also: Mapping[str, Any] | None = None) -> None:
+    """`also`: what else its row is to say."""
     cost = None if spent.cost_usd is None else Coalesce("cost_usd", Decimal()) + spent.cost_usd
     Message.objects.filter(pk=message.pk).update(
         input_tokens=F("input_tokens") + spent.usage.input_tokens,
@@ -153,6 +153,7 @@ def add_spent(*, message: Message, spent: "Spent") -> None:
         model_calls=F("model_calls") + spent.model_calls,
         model_seconds=F("model_seconds") + round(spent.seconds, 3),
         **({} if cost is None else {"cost_usd": cost}),
+        **(also or {}),
     )
 
 
@@ -248,7 +249,13 @@ def start_answer(*, run: Run, question: Message, provider: str, model: str, note
         "note": note,
         "attempt": run.attempt,
     }
-    answer, _ = Message.objects.update_or_create(run=run, role=Message.Role.ASSISTANT, defaults=state)
+    answer = Message.objects.filter(run=run, role=Message.Role.ASSISTANT).first()
+    if answer is None:
+        answer = Message.objects.create(run=run, role=Message.Role.ASSISTANT, **state)
+    else:  # nobody but the lease's holder writes it
+        for name, value in state.items():
+            setattr(answer, name, value)
+        answer.save(update_fields=["content", "status", "provider", "model", "note", "attempt"])
     events.publish(
         run.pk, [(events.TEXT_MESSAGE_START, {"message_id": str(answer.pk), **told})], lease_token=lease_token
     )
@@ -259,7 +266,7 @@ def add_to_answer(*, answer: Message, delta: str, lease_token: int) -> None:
     """A piece of the answer. Raises LostLease."""
     assert answer.run_id is not None
     data = {"message_id": str(answer.pk), "delta": delta}
-    events.publish(answer.run_id, [(events.TEXT_MESSAGE_CONTENT, data)], lease_token=lease_token)
+    telling.tell(answer.run_id, events.TEXT_MESSAGE_CONTENT, data, lease_token=lease_token)
 
 
 @transaction.atomic
@@ -274,8 +281,7 @@ def end_answer(*, answer: Message, content: str, status: str, spent: "Spent", le
     }
     data = {"message_id": str(answer.pk), "status": status, "usage": usage}
     events.publish(answer.run_id, [(events.TEXT_MESSAGE_END, data)], lease_token=lease_token)
-    answer.save(update_fields=["content", "status"])
-    add_spent(message=answer, spent=spent)
+    add_spent(message=answer, spent=spent, also={"content": content, "status": status})
     Conversation.objects.filter(pk=answer.conversation_id).update(updated_at=timezone.now())
 
 

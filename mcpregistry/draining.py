@@ -129,11 +129,11 @@ def _install(application: DrainingApplication) -> None:
 
     async def end() -> None:
         await application.drain(_stop_listening)
-        reactor.stop()  # type: ignore[attr-defined]
+        reactor.stop()  # type: ignore[attr-defined,misc]
 
     def on_signal(signum: int, frame: FrameType | None) -> None:
         """The second one does not wait."""
-        act = reactor.stop if ending else lambda: ending.append(loop.create_task(end()))  # type: ignore[attr-defined]
+        act = reactor.stop if ending else lambda: ending.append(loop.create_task(end()))  # type: ignore[attr-defined,misc]
         loop.call_soon_threadsafe(act)
 
     for signum in SIGNALS:
@@ -141,6 +141,6 @@ def _install(application: DrainingApplication) -> None:
 
 
 def _stop_listening() -> None:
-    for reader in reactor.getReaders():  # type: ignore[attr-defined]
+    for reader in reactor.getReaders():  # type: ignore[attr-defined,misc]
         if isinstance(reader, tcp.Port | unix.Port):
             reader.stopListening()

@@ -330,6 +330,7 @@ CHAT_MAX_SECONDS = env_int("CHAT_MAX_SECONDS", 900)  # of waiting for models
 CHAT_MAX_COST_USD = float(env("CHAT_MAX_COST_USD") or 1)
 CHAT_REPLANS = env_int("CHAT_REPLANS", 2)  # how often a run may be planned again after what it saw
 CHAT_DECOMPOSE = env_bool("CHAT_DECOMPOSE", True)  # may a model split a long message before tools are searched
+CHAT_TURNS = env_int("CHAT_TURNS", 50)  # messages one chat worker plans and answers at once
 CHAT_KEEP_DAYS = env_int("CHAT_KEEP_DAYS", 90)  # then messages are summarised and removed; 0: never
 EMBEDDING_MODEL = env("EMBEDDING_MODEL")  # a sentence-transformers name or folder, or off; default: the packaged MiniLM
 

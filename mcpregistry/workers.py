@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,13 +12,17 @@ from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
+from redis.exceptions import RedisError
 from rq import SimpleWorker, Worker
+from rq.executions import Execution
 from rq.job import Job
 from rq.queue import Queue
+from rq.timeouts import TimerDeathPenalty
 from rq.utils import import_attribute
 
-from chains import executor
+from chains import executor, waking
 from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
+from chat import driving, telling
 from mcpregistry import processes, tracing
 from registry import watchdog
 from registry.connectors import mcp
@@ -33,6 +38,9 @@ FROZEN = {
     BATCH_JOB: "registry.jobs.batch_frozen",
     TRIAL_JOB: "registry.jobs.call_frozen",
 }
+TURNS_CONNECTIONS = 8
+PLACE_LOOK_S = 5.0
+HAND_BACK_S = 3.0  # what whoever ended this worker waits at least
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
 
 HAND_OVER = signal.SIGUSR1  # to a job's process: its worker is asked to end
@@ -100,6 +108,75 @@ class ForkingWorker(Worker):
         except DatabaseError:
             logger.warning("What job %s left behind is found later: the database does not answer.", job.id)
         connections.close_all()  # the next horse must not inherit one
+
+
+class TurnLimit(TimerDeathPenalty):
+    """A job's time-out for a thread: signals reach the main thread alone."""
+
+    def new_timer(self) -> threading.Timer:
+        timer: threading.Timer = super().new_timer()
+        timer.daemon = True  # it must not keep a worker that ends
+        return timer
+
+
+class TurnsWorker(SimpleWorker):
+    """Many turns of chats at once, each in a thread: a turn waits for a model nearly all of its time.
+
+    They share the embedding model, a small pool of database connections, one writer of pieces and one sender of
+    wake-ups. A worker takes a job only when it has a place for it; the others stay in the queue, for other workers.
+    """
+
+    death_penalty_class = TurnLimit
+
+    def work(self, *args: Any, **options: Any) -> bool:
+        preload(self.queues)
+        share_connections(TURNS_CONNECTIONS)
+        waking.keep_a_loop()
+        telling.tell_together()
+        self.places = threading.BoundedSemaphore(settings.CHAT_TURNS)
+        return super().work(*args, **options)
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        while not self.places.acquire(timeout=PLACE_LOOK_S):
+            self.heartbeat()
+            if self._stop_requested:
+                return None
+        self.places.release()  # nobody else takes one
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        self.places.acquire()
+        execution = self.prepare_execution(job)
+        turn = threading.Thread(target=self._perform, args=(job, queue, execution), name=job.id, daemon=True)
+        turn.start()
+
+    def _perform(self, job: Job, queue: Queue, execution: Execution) -> None:
+        try:
+            with traced(job):
+                self.perform_job(job, queue, execution)
+        except RedisError:
+            logger.exception("What became of job %s could not be written down.", job.id)
+        finally:
+            connections.close_all()
+            self.places.release()
+
+    def teardown(self) -> None:
+        """Turns under way are given back, so that whoever comes next goes on with them."""
+        driving.hand_back_everything()
+        deadline = time.monotonic() + HAND_BACK_S
+        while self.executions and time.monotonic() < deadline:
+            time.sleep(0.05)
+        super().teardown()
+
+
+def share_connections(size: int) -> None:
+    """From now on the threads of this process share so many database connections."""
+    connections.close_all()
+    own = connections.settings["default"]
+    own["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": size, "timeout": 30}}
+    own |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0}
 
 
 class KeepingWorker(SimpleWorker):

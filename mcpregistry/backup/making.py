@@ -39,7 +39,7 @@ def open_for_owner(path: Path) -> IO[bytes]:
 
 
 def write(archive: zipfile.ZipFile) -> Manifest:
-    version = settings.SPECTACULAR_SETTINGS["VERSION"]
+    version = str(settings.SPECTACULAR_SETTINGS["VERSION"])
     with snapshot():
         migrations = tables.applied_migrations()
         manifest = Manifest(timezone.now().isoformat(), version, migrations, fingerprint())

@@ -94,6 +94,21 @@ def test_the_cost_of_a_model_nobody_priced_is_not_made_up(
     assert cost_of("scripted", Usage(1_000_000, 1_000_000)) == 3
 
 
+@pytest.mark.parametrize("name", ["claude-opus-4-9", "gpt-4o-audio-preview", "gpt-4", "my-gpt-4o"])
+def test_no_price_is_taken_from_a_similar_name(name: str) -> None:
+    assert cost_of(name, Usage(1_000_000, 1_000_000)) is None
+
+
+def test_ones_own_prices_go_before_the_list_and_a_slip_in_one_costs_only_that_one(settings: Settings) -> None:
+    settings.LLM_PRICES = "cheap=a/b, gpt-4o = 1/1,claude-sonnet-4-5=0/0"
+    million = Usage(1_000_000, 1_000_000)
+    assert (cost_of("gpt-4o", million), cost_of("claude-sonnet-4-5", million), cost_of("cheap", million)) == (
+        2,
+        0,
+        None,
+    )
+
+
 def test_where_the_model_fails_the_other_provider_takes_over_and_the_note_says_so(
     say: Say, model: Toy, text: Server, settings: Settings, second: str
 ) -> None:

@@ -1,13 +1,15 @@
 """Models of each provider over their real protocols, and their errors as ours."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
 from pytest_django.fixtures import Settings
 
-from chat.llm import ModelError, Usage, chat_model
+from chat.background import items_of
+from chat.llm import ChatModel, ModelError, Usage, chat_model
 from tests.toys import Toy
 
 ASK = [HumanMessage("Plan it.")]
@@ -16,28 +18,31 @@ OPEN: dict[str, Any] = {"type": "object", "properties": {"say": {}}, "required":
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5}
 
 
-@pytest.fixture(params=["openai", "anthropic"])
+@pytest.fixture(params=["openai", "anthropic", "compatible"])
 def provider(request: pytest.FixtureRequest, model: Toy, settings: Settings) -> str:
     settings.LLM_PROVIDER = request.param
     settings.ANTHROPIC_API_KEY, settings.ANTHROPIC_BASE_URL = "test-key", model.base
     settings.ANTHROPIC_MODEL = "claude-test"
+    settings.COMPATIBLE_BASE_URL, settings.COMPATIBLE_MODEL = model.url, "local"
     return str(request.param)
+
+
+def known_model() -> ChatModel:
+    model = chat_model()
+    assert model is not None
+    return model
 
 
 def heard() -> tuple[str, Usage]:
     """A streamed reply, put together."""
     text, usage = "", Usage()
-    model = chat_model()
-    assert model is not None
-    for piece, cost in model.stream(ASK):
+    for piece, cost in known_model().stream(ASK):
         text, usage = text + piece, usage + cost
     return text, usage
 
 
 def asked(schema: dict[str, Any]) -> tuple[str, Usage]:
-    model = chat_model()
-    assert model is not None
-    return model.ask(ASK, schema=schema)
+    return known_model().ask(ASK, schema=schema)
 
 
 def test_a_reply_is_streamed_and_counted(provider: str, model: Toy) -> None:
@@ -49,7 +54,7 @@ def test_a_plan_is_asked_for_by_schema(provider: str, model: Toy) -> None:
     model.script([{"json": {"say": "I do"}, "usage": USAGE}])
     assert asked(CLOSED) == ('{"say": "I do"}', Usage(11, 5))
     request = model.requests()[0]
-    wanted = request["response_format"] if provider == "openai" else request["output_config"]["format"]
+    wanted = request["output_config"]["format"] if provider == "anthropic" else request["response_format"]
     assert wanted["type"] == "json_schema"
     assert "say" in str(wanted)
 
@@ -101,7 +106,8 @@ def test_a_busy_model_is_asked_again_after_as_long_as_it_says(provider: str, mod
 
 
 def test_a_model_nobody_listens_for_is_named(provider: str, settings: Settings) -> None:
-    settings.OPENAI_BASE_URL, settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9/v1", "http://127.0.0.1:9"
+    settings.OPENAI_BASE_URL = settings.COMPATIBLE_BASE_URL = "http://127.0.0.1:9/v1"
+    settings.ANTHROPIC_BASE_URL = "http://127.0.0.1:9"
     with pytest.raises(ModelError, match="could not be reached"):
         asked(CLOSED)
 
@@ -111,6 +117,18 @@ def test_a_key_never_stands_in_an_error(provider: str, model: Toy) -> None:
     with pytest.raises(ModelError) as caught:
         asked(CLOSED)
     assert "abc123" not in caught.value.message
+
+
+def test_a_line_that_is_cut_ends_a_silent_call_and_its_other_tries(provider: str, model: Toy) -> None:
+    model.script([{"text": "never", "delay_s": 30}] * 3)
+    items = items_of(partial(known_model().stream, ASK), every_s=0.05)
+    while not model.requests():
+        assert next(items) == []
+    started = time.monotonic()
+    items.close()
+    while model.get("/left") != 1:
+        assert time.monotonic() - started < 5
+    assert len(model.requests()) == 1
 
 
 def test_a_page_instead_of_a_reply_is_an_error(model: Toy, settings: Settings) -> None:

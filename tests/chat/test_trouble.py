@@ -129,6 +129,7 @@ def test_stop_keeps_what_was_said_and_cancels_the_run(
     assert turn.answer.content == turn.told
     assert turn.answer.content.startswith("one")
     assert "ten" not in turn.answer.content
+    when(lambda: model.get("/left") == 1)  # the model stopped writing too
 
 
 def test_stop_is_heard_while_the_model_thinks(
@@ -140,6 +141,8 @@ def test_stop_is_heard_while_the_model_thinks(
     turn = say(UPPER)
     assert turn.run.status == "cancelled"
     assert time.monotonic() - started < 10
+    when(lambda: model.get("/left") == 1)  # the model stopped thinking too, and is not asked again
+    assert len(model.requests()) == 1
     assert not Message.objects.filter(run=turn.run, role="assistant").exists()
 
 

@@ -9,7 +9,8 @@ has no `match`, or its `match` occurs in the request. A reply is
 and may say `match`, `delay_s` (before anything is sent), `chunk_delay_s` and `chunk_characters` (of a stream),
 `stamped` (each chunk of a stream is the time it is sent, in seconds), `break_after` (end the connection after so many
 chunks), `garbage_after` (send something that is no chunk), `again` (it is never used up) and `usage`.
-`GET /requests` lists the bodies received, `GET /unused` the replies nobody asked for.
+`GET /requests` lists the bodies received, `GET /unused` the replies nobody asked for, `GET /left` how many readers went
+away before their reply was complete.
 """
 
 import asyncio
@@ -30,11 +31,14 @@ Reply = dict[str, Any]
 replies: list[Reply] = []
 received: deque[dict[str, Any]] = deque(maxlen=1_000)
 numbers = itertools.count(1)
+left: list[str] = []  # paths of requests whose reader went away
+LOOK_S = 0.05
 
 
 async def set_script(request: Request) -> Response:
     replies[:] = await request.json()
     received.clear()
+    left.clear()
     return JSONResponse({"replies": len(replies)})
 
 
@@ -44,6 +48,10 @@ async def get_requests(request: Request) -> Response:
 
 async def get_unused(request: Request) -> Response:
     return JSONResponse(replies)
+
+
+async def get_left(request: Request) -> Response:
+    return JSONResponse(len(left))
 
 
 async def list_models(request: Request) -> Response:
@@ -64,12 +72,33 @@ async def answered(request: Request, streamed: Callable[..., Any], whole: Callab
     reply = next_reply(json.dumps(body, ensure_ascii=False))
     if reply is None:
         return error(422, "The script has no reply that fits this request.")
-    await asyncio.sleep(reply.get("delay_s", 0))
+    if await is_left_within(request, reply.get("delay_s", 0)):
+        return error(499, "The reader went away.")
     if "status" in reply:
         return error(reply["status"], reply.get("message", "scripted error"), reply.get("retry_after"))
     if body.get("stream"):
-        return StreamingResponse(streamed(body, reply), media_type="text/event-stream")
+        return StreamingResponse(watched(streamed(body, reply)), media_type="text/event-stream")
     return JSONResponse(whole(body, reply))
+
+
+async def is_left_within(request: Request, delay_s: float) -> bool:
+    """Wait, as a model does before its first word; does the reader hang up meanwhile?"""
+    due = time.monotonic() + delay_s
+    while (rest_s := due - time.monotonic()) > 0:
+        if await request.is_disconnected():
+            left.append(request.url.path)
+            return True
+        await asyncio.sleep(min(LOOK_S, rest_s))
+    return False
+
+
+async def watched(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+    try:
+        async for piece in pieces:
+            yield piece
+    except asyncio.CancelledError:
+        left.append("stream")
+        raise
 
 
 def next_reply(request_text: str) -> Reply | None:
@@ -125,12 +154,13 @@ def completion(body: dict[str, Any], reply: Reply) -> dict[str, Any]:
 
 async def stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
     start = head(body, "chat.completion.chunk")
+    pace = Pace(reply)
     for sent, delta in enumerate(deltas(reply)):
         if sent == reply.get("break_after"):
             raise ConnectionResetError("scripted break")
         if sent == reply.get("garbage_after"):
             yield "data: {this is no JSON\n\n"
-        await asyncio.sleep(reply.get("chunk_delay_s", 0))
+        await pace.wait()
         if "stamped" in reply and delta.get("content"):
             delta = {"content": f"{time.time()} "}
         yield event(start | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
@@ -139,6 +169,18 @@ async def stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[str]:
     if (body.get("stream_options") or {}).get("include_usage"):
         yield event(start | {"choices": [], "usage": usage_of(body, reply)})
     yield "data: [DONE]\n\n"
+
+
+class Pace:
+    """A chunk every `chunk_delay_s`, by the clock: what one was late the next catches up."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.every_s = reply.get("chunk_delay_s", 0)
+        self.due = time.monotonic()
+
+    async def wait(self) -> None:
+        self.due += self.every_s
+        await asyncio.sleep(max(0.0, self.due - time.monotonic()))
 
 
 def deltas(reply: Reply) -> list[dict[str, Any]]:
@@ -173,12 +215,13 @@ async def anthropic_stream(body: dict[str, Any], reply: Reply) -> AsyncIterator[
     begun = whole | {"content": [], "stop_reason": None, "usage": whole["usage"] | {"output_tokens": 1}}
     yield named("message_start", message=begun)
     yield named("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    pace = Pace(reply)
     for sent, delta in enumerate(deltas(reply)):
         if sent == reply.get("break_after"):
             raise ConnectionResetError("scripted break")
         if sent == reply.get("garbage_after"):
             yield "event: content_block_delta\ndata: {this is no JSON\n\n"
-        await asyncio.sleep(reply.get("chunk_delay_s", 0))
+        await pace.wait()
         yield named("content_block_delta", index=0, delta={"type": "text_delta", "text": delta["content"] or ""})
     yield named("content_block_stop", index=0)
     ended = {"stop_reason": "end_turn", "stop_sequence": None}
@@ -195,6 +238,7 @@ app = Starlette(
         Route("/script", set_script, methods=["POST"]),
         Route("/requests", get_requests),
         Route("/unused", get_unused),
+        Route("/left", get_left),
         Route("/v1/models", list_models),
         Route("/v1/chat/completions", complete, methods=["POST"]),
         Route("/v1/messages", complete_as_anthropic, methods=["POST"]),

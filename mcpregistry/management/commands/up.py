@@ -29,7 +29,8 @@ HEALTH_TIMEOUT_S = 5
 WORKER_TTL_S = 60  # a worker that says nothing for so long counts as dead
 FORKING = "mcpregistry.workers.ForkingWorker"
 KEEPING = "mcpregistry.workers.KeepingWorker"
-SEVERAL = {"runs": FORKING, "probes": FORKING, "chat": KEEPING}  # queues with WORKERS workers each
+TURNS = "mcpregistry.workers.TurnsWorker"
+SEVERAL = {"runs": FORKING, "probes": FORKING, "chat": TURNS}  # queues with WORKERS workers each
 
 
 class Command(BaseCommand):

@@ -1,0 +1,77 @@
+"""Pieces of many answers, written down together."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+
+from chains import leases
+from chains.leases import LostLease
+from chains.models import Run
+from chains.services import start_run
+from chat import telling
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PIECE = "TEXT_MESSAGE_CONTENT"
+
+
+@pytest.fixture
+def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[telling.Teller]:
+    teller = telling.Teller()
+    monkeypatch.setattr(telling, "_tellers", [teller])
+    yield teller
+    teller.close()
+
+
+def held_run(owner: User) -> tuple[Run, int]:
+    run = start_run(user=owner, plan=None, kind=Run.Kind.CHAT)
+    token = leases.claim(run.pk)
+    assert token is not None
+    return run, token
+
+
+def told(run: Run) -> list[str]:
+    return [event.data["delta"] for event in run.events.filter(type=PIECE)]
+
+
+def test_many_tell_at_once_and_each_run_has_its_pieces_in_order(alice: User, together: telling.Teller) -> None:
+    runs = [held_run(alice) for _ in range(8)]
+
+    def talk(run: Run, token: int) -> None:
+        for number in range(10):
+            telling.tell(run.pk, PIECE, {"delta": str(number)}, lease_token=token)
+        connection.close()
+
+    with ThreadPoolExecutor(len(runs)) as threads:
+        list(threads.map(lambda held: talk(*held), runs))
+    for run, _ in runs:
+        assert told(run) == [str(number) for number in range(10)]
+        run.refresh_from_db()
+        assert [event.seq for event in run.events.all()] == list(range(1, run.last_seq + 1))
+
+
+def test_who_lost_the_run_writes_nothing(alice: User, together: telling.Teller) -> None:
+    run, token = held_run(alice)
+    with pytest.raises(LostLease):
+        telling.tell(run.pk, PIECE, {"delta": "too late"}, lease_token=token - 1)
+    assert told(run) == []
+
+
+def test_a_run_that_somebody_locks_holds_up_no_other(alice: User, together: telling.Teller) -> None:
+    (locked, its_token), (free, token) = held_run(alice), held_run(alice)
+
+    def tell(run: Run, lease_token: int) -> None:
+        telling.tell(run.pk, PIECE, {"delta": "said"}, lease_token=lease_token)
+        connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        with transaction.atomic():
+            Run.objects.select_for_update().get(pk=locked.pk)
+            waits = threads.submit(tell, locked, its_token)
+            threads.submit(tell, free, token).result(10)
+            assert told(free) == ["said"]
+            assert not waits.done()
+        waits.result(10)
+    assert told(locked) == ["said"]
