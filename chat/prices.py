@@ -1,8 +1,7 @@
 """What tokens cost: US dollars for a million tokens read and written.
 
-What is known of the vendors' list prices; an operator's own agreement goes into LLM_PRICES; batches, cached tokens and
-agreements of one's own cost less. A name that is not listed has no price, and nobody guesses one from a similar name.
-LLM_PRICES says what a table cannot know.
+What is known of the vendors' list prices; batches, cached tokens and agreements of one's own cost less. A name that is
+not listed has no price, and nobody guesses one from a similar name. LLM_PRICES says what a table cannot know.
 """
 
 import logging
