@@ -3,8 +3,8 @@
 import gzip
 import io
 import json
+import re
 import time
-import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from registry.catalogues import read_catalogue
 from registry.connectors import ConnectorError
 from registry.importers import IMPORTERS, file
 from registry.importers.base import ImportOptions
 from registry.models import Server
 from registry.pasted import NotUnderstood, understand
-from registry.services import read_catalogue
 from tests.registry.openapi_documents import document, get, introspected
 
 pytestmark = pytest.mark.django_db
@@ -30,13 +30,19 @@ LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 
 @contextmanager
 def within(seconds: float, megabytes: int) -> Iterator[None]:
-    tracemalloc.start()
-    started = time.monotonic()
+    """Memory is that of the process at its highest, beyond what it held before."""
+    Path("/proc/self/clear_refs").write_text("5")  # forget the highest so far
+    started, before = time.monotonic(), memory_kb("VmRSS")
     yield
-    took, (_, peak) = time.monotonic() - started, tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    took, grown = time.monotonic() - started, memory_kb("VmHWM") - before
     assert took < seconds, f"{took:.1f} s"
-    assert peak < megabytes * 1e6, f"{peak / 1e6:.0f} MB"
+    assert grown < megabytes * 1000, f"{grown / 1000:.0f} MB"
+
+
+def memory_kb(name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1])
 
 
 def zipped() -> bytes:
@@ -95,7 +101,7 @@ def test_a_pasted_text_that_means_harm_is_refused_in_words(what: str) -> None:
 
 def test_what_is_pasted_with_nul_is_no_crash(web: Client) -> None:
     for text in ("\x00", "http://a\x00.example/mcp", '{"mcpServers": {"a\\u0000": {"command": "x\\ud800"}}}'):
-        assert web.post("/servers/new/paste", {"text": text}).status_code == 200
+        assert web.post("/servers/new/paste", {"text": text}).status_code in (200, 400)
     assert not Server.objects.exists()
 
 
