@@ -27,16 +27,19 @@ run: $(RUN_STAMP)
 
 test: lint pytest
 
-# Two halves side by side, each with databases of its own: most tests wait for something. With PYTEST_ARGS only those.
-FIRST_HALF := tests/registry tests/mcpregistry
+# Four parts side by side, each with databases of its own: most tests wait for something. With PYTEST_ARGS only those.
+PARTS := registry mcpregistry chains
 pytest: $(DEV_STAMP)
 ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@status=0; log=$$(mktemp); \
-	$(BIN)/python -m pytest $(FIRST_HALF) -o cache_dir=.pytest_cache/first > $$log 2>&1 & first=$$!; \
-	$(BIN)/python -m pytest tests $(FIRST_HALF:%=--ignore=%) || status=$$?; \
-	wait $$first || status=$$?; cat $$log; rm $$log; exit $$status
+	@status=0; logs=$$(mktemp -d); parts=; \
+	for part in $(PARTS); do \
+	  $(BIN)/python -m pytest tests/$$part -o cache_dir=.pytest_cache/$$part > $$logs/$$part 2>&1 & parts="$$parts $$!"; \
+	done; \
+	$(BIN)/python -m pytest tests $(PARTS:%=--ignore=tests/%) || status=$$?; \
+	for part in $$parts; do wait $$part || status=$$?; done; \
+	cat $$logs/*; rm -r $$logs; exit $$status
 endif
 
 lint: $(DEV_STAMP)
