@@ -6,7 +6,7 @@ from pathlib import Path
 import django_rq
 import pytest
 from django.contrib.auth.models import User
-from django.test import Client
+from django.test import Client, TransactionTestCase, override_settings
 from knox.models import AuthToken
 from redis import Redis
 from rest_framework.test import APIClient
@@ -14,8 +14,16 @@ from rq import SimpleWorker
 
 from registry.commands import fingerprint
 from registry.models import Server
+from tests.quickly import PASSWORD_HASHERS, empty_tables
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
+
+
+@pytest.fixture(autouse=True, scope="session")
+def quickly() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, override_settings(PASSWORD_HASHERS=PASSWORD_HASHERS):
+        patch.setattr(TransactionTestCase, "_fixture_teardown", empty_tables)
+        yield
 
 
 @pytest.fixture
