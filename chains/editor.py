@@ -77,6 +77,7 @@ class Editor:
     unread: list[Problem] = field(default_factory=list)
     problems: list[Problem] = field(init=False, default_factory=list)
     toolbox: Toolbox = field(init=False)
+    groups: dict[int, Group] = field(init=False, default_factory=dict)  # what each step gives to refer to, once asked
 
     def __post_init__(self) -> None:
         self.toolbox = toolbox_of(self.data, self.user)
@@ -164,12 +165,18 @@ class Editor:
         """What a value may refer to: results of the other steps (those that do not wait for it), and the inputs."""
         later = dependants(self.steps, index) if index is not None else set()
         groups = [
-            Group(f"Result of {step['id']} ({step.get('tool', '')})", self._pointers(position, step))
+            self._results(position, step)
             for position, step in enumerate(self.steps)
             if isinstance(step.get("id"), str) and step["id"] and position != index and step["id"] not in later
         ]
         names = [Choice(INPUT + pointer_to(name), f"{name} (input)") for name in input_properties(self.data)]
         return [*groups, Group("Inputs", names)] if names else groups
+
+    def _results(self, position: int, step: Mapping[str, Any]) -> Group:
+        if position not in self.groups:
+            label = f"Result of {step['id']} ({step.get('tool', '')})"
+            self.groups[position] = Group(label, self._pointers(position, step))
+        return self.groups[position]
 
     def _pointers(self, index: int, step: Mapping[str, Any]) -> list[Choice]:
         """By what its tool declares; where it declares nothing, by what it gave this person lately."""
@@ -224,7 +231,7 @@ class Editor:
     def slots(self) -> str:
         """Where problems stand, for a change that leaves the fields alone."""
         fixed = ["#drawn", "#other-problems", "#plan-json", "#verdict"]
-        return ",".join([*fixed, *(f"#said-{card.index}" for card in self.cards)])
+        return ",".join([*fixed, *(f"#said-{index}" for index in range(len(self.steps)))])
 
 
 def ordered(data: PlanData) -> PlanData:

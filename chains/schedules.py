@@ -17,6 +17,7 @@ from registry.quotas import QuotaReached, check_quota
 MAX_STARTED_AT_ONCE = 100
 TIMES_SHOWN = 3
 FIELDS = ("minute", "hour", "day", "month", "weekday")
+LONGEST_CRON = 100  # characters, as many as are kept
 _CHANCE = re.compile(r"(?i)(?<![a-z])[rh](?![a-z])")  # “at random”: the next time would be another one at each look
 REFUSALS = (PlanError, services.InputError, services.Conflict, QuotaReached)
 
@@ -36,7 +37,7 @@ def next_after(schedule: Schedule, now: dt.datetime) -> dt.datetime:
 
 def moment_by(cron: str, now: dt.datetime) -> dt.datetime:
     """The first moment after `now` by an expression of five fields, as RQ's cron reads it. Raises ValueError."""
-    if len(cron.split()) != len(FIELDS) or _CHANCE.search(cron):
+    if len(cron) > LONGEST_CRON or len(cron.split()) != len(FIELDS) or _CHANCE.search(cron):
         raise ValueError(f"A cron expression has five fields: {', '.join(FIELDS)}.")
     try:
         found: dt.datetime = croniter(cron, now, max_years_between_matches=8).get_next(dt.datetime)

@@ -80,6 +80,14 @@ def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
 
 
 @contextmanager
+def computing_for(most_s: float) -> Iterator[None]:
+    """The block takes no longer, by the clock of this process alone: it stands while others have the processor."""
+    began = time.process_time()
+    yield
+    assert time.process_time() - began < most_s
+
+
+@contextmanager
 def driven(run: Run) -> Iterator[threading.Thread]:
     """The run's job, in a thread of its own, for as long as the block and then to its end."""
 

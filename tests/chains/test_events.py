@@ -146,10 +146,11 @@ async def test_sse_is_one_line_of_json_an_event_with_heartbeats_between(
     monkeypatch.setattr(events, "HEARTBEAT_S", 0.05)
     await database_sync_to_async(say)(run, "two\n\nlines")
     stream = sse_stream(run.pk, 1)
-    parts = [await anext(stream) for _ in range(3)]
-    assert parts[0].startswith(b":")
-    assert parts[2].startswith(b":")
-    lines = parts[1].decode().splitlines()
+    assert (await anext(stream)).startswith(b":")
+    while (told := await anext(stream)).startswith(b":"):  # a database that is slower than the heart
+        pass
+    assert (await anext(stream)).startswith(b":")
+    lines = told.decode().splitlines()
     assert lines[:2] == ["id: 2", "event: TEXT_MESSAGE_CONTENT"]
     data = json.loads(lines[2].removeprefix("data: "))
     assert (data["run_id"], data["seq"], data["delta"]) == (str(run.pk), 2, "two\n\nlines")

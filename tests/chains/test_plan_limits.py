@@ -2,7 +2,6 @@
 
 import datetime as dt
 import json
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +10,7 @@ from rest_framework.test import APIClient
 
 from chains.schedules import moment_by
 from registry.models import Server
-from tests.chains.conftest import plan, step
+from tests.chains.conftest import computing_for, plan, step
 
 pytestmark = pytest.mark.django_db
 QUICK_S = 5
@@ -20,9 +19,8 @@ NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 
 def told(api: APIClient, body: Any) -> list[str]:
     """The codes of what is wrong with a plan, by POST /chain/validate; the same plan is refused when it is to run."""
-    started = time.monotonic()
-    response = api.post("/chain/validate", {"plan": body}, format="json")
-    assert time.monotonic() - started < QUICK_S
+    with computing_for(QUICK_S):
+        response = api.post("/chain/validate", {"plan": body}, format="json")
     assert response.status_code == 200, response.content
     assert len(response.content) < 2_000_000
     problems = response.json()["problems"]
@@ -33,7 +31,7 @@ def told(api: APIClient, body: Any) -> list[str]:
 
 
 def test_the_largest_plan_is_taken(api: APIClient, text: Server) -> None:
-    steps = [step(f"s{n}", "text.upper", text="x" * 4_900) for n in range(50)]
+    steps = [step(f"s{n}", "text.upper", text="x" * 4_950) for n in range(50)]
     assert 250_000 < len(json.dumps(plan(*steps))) < 256_000
     assert told(api, plan(*steps)) == []
 
@@ -100,10 +98,9 @@ def test_a_field_that_cannot_be_is_a_problem(api: APIClient, text: Server, field
 def test_a_hostile_schema_of_inputs_is_bounded(api: APIClient, text: Server, inputs: dict[str, Any]) -> None:
     body = plan(step("s1", "text.upper", text={"$input": "/a"})) | {"inputs": {"properties": {"a": inputs}}}
     told(api, body)
-    started = time.monotonic()
-    response = api.post("/chain/execute", {"plan": body, "inputs": {"a": "a" * 40 + "!"}}, format="json")
+    with computing_for(QUICK_S):
+        response = api.post("/chain/execute", {"plan": body, "inputs": {"a": "a" * 40 + "!"}}, format="json")
     assert response.status_code < 500
-    assert time.monotonic() - started < QUICK_S
 
 
 @pytest.mark.parametrize(
@@ -133,7 +130,5 @@ def test_a_hostile_schema_of_inputs_is_bounded(api: APIClient, text: Server, inp
     ],
 )
 def test_an_absurd_cron_expression_is_refused_at_once_or_says_when(cron: str) -> None:
-    started = time.monotonic()
-    with suppress(ValueError):
+    with computing_for(2), suppress(ValueError):
         assert moment_by(cron, NOW) > NOW
-    assert time.monotonic() - started < 2
