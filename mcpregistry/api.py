@@ -241,7 +241,8 @@ class JsonErrorsMiddleware:
         return self.as_json(request, await self.get_response(request))
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        return error_response(error) if wants_json(request) else None
+        is_of_a_call = isinstance(error, exceptions.APIException)  # of one that a person opened in a browser
+        return error_response(error) if is_of_a_call or wants_json(request) else None
 
     def as_json(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         is_page = response.headers.get("Content-Type", "").startswith("text/html")

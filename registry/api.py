@@ -250,21 +250,19 @@ async def healthcheck(request: HttpRequest, server: str) -> HttpResponse:
     """POST: test the connection now, in a worker; 200 whatever was found, 503 when no worker answered.
 
     JSON, or the part of the server's page that shows it for `Accept: text/html`."""
-    if wants_html(request):
-        return await tested_fragment(request, server)
     user = await authenticated_user(request, method="POST")
     found = await sync_to_async(visible_server)(user, server)
+    if wants_html(request):
+        return await tested_fragment(request, user, found)
     return JsonResponse(HealthCheckSerializer(await check_now(found, user)).data)
 
 
-async def tested_fragment(request: HttpRequest, server: str) -> HttpResponse:
+async def tested_fragment(request: HttpRequest, user: User, server: Server) -> HttpResponse:
     try:
-        user = await authenticated_user(request, method="POST")
-        found = await sync_to_async(visible_server)(user, server)
-        await check_now(found, user)
+        await check_now(server, user)
     except APIException as error:
         return refusal(request, message_of(error), error.status_code)
-    return await sync_to_async(server_tested)(request, found.pk, user)
+    return await sync_to_async(server_tested)(request, server.pk, user)
 
 
 def connection_of(user: Any, server: Server) -> Connection | None:

@@ -112,6 +112,7 @@ class TeamList(generics.ListAPIView[Team]):
 class TeamDetail(APIView):
     @extend_schema(responses=TeamSerializer)
     def get(self, request: Request, pk: int) -> Response:
+        """One of your teams."""
         return Response(TeamSerializer(known_team(request, pk, *MEMBERS)).data)
 
     @extend_schema(request=TeamInput, responses=TeamSerializer)
@@ -146,6 +147,7 @@ class TeamMembership(APIView):
 class TeamMembers(APIView):
     @extend_schema(responses=PeopleSerializer)
     def get(self, request: Request, pk: int) -> Response:
+        """Who is in the team and who is invited, with their roles."""
         people = known_team(request, pk, *MEMBERS).people()
         told = [{"username": user.get_username(), "role": role} for user, role in people]
         return Response({"results": told, "next": None, "count": len(told)})

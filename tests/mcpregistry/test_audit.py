@@ -1,6 +1,7 @@
 """Who did what to which object."""
 
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -107,11 +108,15 @@ def test_signing_in_and_out_is_written_down_and_so_is_failing(alice: User, clien
     assert "/signin/" not in str(list(AuditEntry.objects.values()))
 
 
-def test_the_second_factor_coming_going_and_failing_is_written_down(alice: User, client: Client) -> None:
+def test_the_second_factor_coming_going_and_failing_is_written_down(
+    alice: User, client: Client, django_capture_on_commit_callbacks: Any
+) -> None:
     client.get(sign_in_path(alice))
     secret = client.get("/accounts/2fa/totp/activate/").context["form"].secret
-    client.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
-    client.post("/accounts/2fa/recovery-codes/generate/")
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/accounts/2fa/totp/activate/", {"code": code_of(secret)})
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post("/accounts/2fa/recovery-codes/generate/")
     stranger = Client()
     alice.refresh_from_db()
     stranger.get(sign_in_path(alice))
@@ -141,7 +146,7 @@ def test_tokens_coming_and_going_are_written_down_by_their_first_characters(web:
 def test_an_action_of_the_admin_is_written_down_by_its_name(staff: User, client: Client) -> None:
     User.objects.filter(pk=staff.pk).update(is_superuser=True)
     client.force_login(staff)
-    server = Server.objects.create(slug="one", name="One", url="https://one.example/mcp")
+    server = Server.objects.create(slug="one", name="One", url="https://one.example/mcp", transport="sse")
     client.post("/admin/registry/server/", {"action": "verify", "_selected_action": [str(server.pk)]})
     client.post("/admin/registry/server/", {"action": "<script>", "_selected_action": [str(server.pk)]})
     assert [action for _, action, _, _ in actions()] == [

@@ -38,6 +38,7 @@ def test_each_part_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(states) == {"database", "pgvector", "migrations", "redis", "storage"} | {
         "secret key",
         "hosts",
+        "mail",
         "workers",
         "model",
         "clock",

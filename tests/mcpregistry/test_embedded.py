@@ -34,6 +34,13 @@ def data_dir() -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="module")
+def kept_dir() -> Iterator[Path]:
+    """For tests to which it does not matter whether Postgres was there before."""
+    with stack_data_dir() as folder:
+        yield folder
+
+
 def holder(data_dir: Path) -> "subprocess.Popen[bytes]":
     """A process that holds the services until its standard input closes."""
     process = subprocess.Popen(
@@ -65,16 +72,16 @@ def remembered(data_dir: Path) -> tuple[list[str], list[str]]:
     return rows, [value.decode() for value in listed]
 
 
-def test_services_answer_and_stop_with_the_block(data_dir: Path) -> None:
-    with embedded.services(data_dir):
-        assert embedded.postgres_answers(data_dir)
-        assert embedded.redis_answers(data_dir)
-    assert not embedded.postgres_answers(data_dir)
-    assert not embedded.redis_answers(data_dir)
+def test_services_answer_and_stop_with_the_block(kept_dir: Path) -> None:
+    with embedded.services(kept_dir):
+        assert embedded.postgres_answers(kept_dir)
+        assert embedded.redis_answers(kept_dir)
+    assert not embedded.postgres_answers(kept_dir)
+    assert not embedded.redis_answers(kept_dir)
 
 
-def test_vectors_are_available(data_dir: Path) -> None:
-    with embedded.services(data_dir), psycopg.connect(embedded.database_url(data_dir)) as connection:
+def test_vectors_are_available(kept_dir: Path) -> None:
+    with embedded.services(kept_dir), psycopg.connect(embedded.database_url(kept_dir)) as connection:
         connection.execute("CREATE EXTENSION vector")
         assert connection.execute("SELECT '[1,2]'::vector <-> '[1,3]'::vector").fetchone() == (1.0,)
 
@@ -107,23 +114,23 @@ def test_killed_redis_has_lost_nothing_it_acknowledged(data_dir: Path) -> None:
         assert redis.Redis.from_url(embedded.redis_url(data_dir)).llen("jobs") == 2
 
 
-def test_second_start_uses_what_runs(data_dir: Path) -> None:
-    with embedded.services(data_dir):
-        assert embedded.start_postgres(data_dir) is None
-        assert embedded.start_redis(data_dir) is None
+def test_second_start_uses_what_runs(kept_dir: Path) -> None:
+    with embedded.services(kept_dir):
+        assert embedded.start_postgres(kept_dir) is None
+        assert embedded.start_redis(kept_dir) is None
 
 
-def test_starter_waits_for_those_who_came_to_use_its_services(data_dir: Path) -> None:
-    starter = holder(data_dir)
-    guest = holder(data_dir)
+def test_starter_waits_for_those_who_came_to_use_its_services(kept_dir: Path) -> None:
+    starter = holder(kept_dir)
+    guest = holder(kept_dir)
     assert starter.stdin is not None
     starter.stdin.close()
     with pytest.raises(subprocess.TimeoutExpired):
         starter.wait(0.5)
-    assert embedded.postgres_answers(data_dir)
+    assert embedded.postgres_answers(kept_dir)
     guest.communicate(timeout=20)
     assert starter.wait(20) == 0
-    assert not embedded.postgres_answers(data_dir)
+    assert not embedded.postgres_answers(kept_dir)
 
 
 def test_two_starters_at_once_start_one_of_each(data_dir: Path) -> None:

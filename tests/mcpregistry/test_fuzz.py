@@ -19,7 +19,7 @@ from tests.stack import Stack, running_stack
 from tests.toys import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3_900)]
-SECONDS = int(os.environ.get("FUZZ_SECONDS", "40"))
+SECONDS = int(os.environ.get("FUZZ_SECONDS", "24"))
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "3")
 SEEDS = os.environ.get("FUZZ_SEEDS", "1").split(",")
 PHASES = ("coverage", "examples,fuzzing,stateful")  # each with half of the time: the first one would take it all

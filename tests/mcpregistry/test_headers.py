@@ -74,6 +74,7 @@ def test_every_answer_tells_a_browser_how_little_it_may_do(
 ) -> None:
     settings.SECURE_HSTS_SECONDS = 3600 if https else 0
     monkeypatch.setattr("registry.search.parse", crash)
+    monkeypatch.setattr("channels.db.close_old_connections", lambda: None)  # it would close the test's transaction
     path, method, who, status = ANSWERS[what]
     accept = "text/html,*/*" if who in ("web", "admin", "strict") else "*/*"
     response = asking[who].generic(
@@ -112,7 +113,7 @@ def check_policy(policy: str, *, is_file: bool) -> None:
 
 @pytest.mark.parametrize("path", ["/account", "/accounts/2fa/", "/accounts/2fa/totp/activate/", "/accounts/login/"])
 def test_no_browser_keeps_a_page_that_may_show_a_secret(web: Client, path: str) -> None:
-    assert web.get(path).headers["Cache-Control"] == "no-store"
+    assert "no-store" in web.get(path).headers["Cache-Control"]
 
 
 def test_a_production_set_up_passes_the_deployment_check() -> None:

@@ -144,6 +144,7 @@ def test_runs_beyond_those_that_may_go_on_at_once_wait_their_turn(alice: User, b
     assert leases.claim(third.pk) is not None
 
 
+@pytest.mark.django_db(transaction=True)  # jobs are enqueued on commit
 def test_the_next_run_is_queued_as_soon_as_there_is_a_place(alice: User, settings: Any, redis: Any) -> None:
     settings.RUNS_AT_ONCE = 1
     first, second, _ = queued(alice, 3)
@@ -156,6 +157,7 @@ def test_the_next_run_is_queued_as_soon_as_there_is_a_place(alice: User, setting
     assert token and len(jobs) == 1 and str(second.pk) in jobs[0]
 
 
+@pytest.mark.django_db(transaction=True)  # jobs are enqueued on commit
 def test_who_has_many_waiting_does_not_stand_before_others(alice: User, bob: User, settings: Any, redis: Any) -> None:
     settings.RUNS_AT_ONCE = 2
     long_ago = timezone.now() - timedelta(minutes=5)

@@ -23,7 +23,7 @@ CREDENTIALS = {"Authorization": "Bearer open sesame"}
 def stored(alice: User, settings: Settings) -> Server:
     """One of each kind of secret, under the former key."""
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "former " * 10, []
-    server = Server.objects.create(slug="one", name="One", url="https://one.example/mcp", owner=alice)
+    server = Server.objects.create(slug="one", name="One", url="https://one.example/mcp", transport="sse", owner=alice)
     Connection.objects.create(user=alice, server=server, credentials_encrypted=encrypt(CREDENTIALS))
     CatalogueSource.objects.update_or_create(
         name="smithery", defaults={"api_key_encrypted": encrypt({"api_key": "smith"})}
