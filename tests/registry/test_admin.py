@@ -27,11 +27,17 @@ from registry.models import (
     Definition,
     HealthCheck,
     ImportRun,
+    Invitation,
+    OAuthClient,
+    OAuthGrant,
     Server,
+    ServerProtection,
+    SignIn,
     SourceRecord,
     Tool,
 )
 from registry.services.listing import remove_records, store_records
+from registry.services.teams import create_team
 from tests.registry.test_filters import listed
 from tests.registry.test_search import make_server
 
@@ -58,6 +64,8 @@ def fill(number: int) -> None:
     connection = Connection.objects.create(user=owner, server=server, credentials_encrypted=secret)
     definition = Definition.objects.create(schema_hash=f"hash {number}")
     Acceptance.objects.create(connection=connection, name="say", definition=definition)
+    sign_in(number, owner, server)
+    Invitation.objects.create(team=create_team(user=owner, name=f"team {number}"), user=owner, invited_by=owner)
     SourceRecord.objects.create(server=server, source="test", external_id=str(number), content_hash="x")
     ImportRun.objects.create(source="test", counts={"created": 1})
     CatalogueSource.objects.create(name=f"source-{number}", api_key_encrypted=encrypt({"api_key": "hunter2"}))
@@ -73,6 +81,16 @@ def fill(number: int) -> None:
     HeldFile.objects.create(result=result, content=b"hunter2")
     SpentKey.objects.create(owner=owner, key=f"key-{number}", run_id=run.pk)
     Message.objects.create(conversation=conversation, role="user", content="private words", run=run)
+
+
+def sign_in(number: int, user: User, server: Server) -> None:
+    """What is kept of somebody who signed in to this server, and of one who is on the way."""
+    issuer, secret = "https://auth.example", encrypt({"secret": "hunter2"})
+    ServerProtection.objects.create(server=server, url="https://a.example/mcp", issuer=issuer)
+    client = OAuthClient.objects.create(server=server, issuer=issuer, client_id="us", secret_encrypted=secret)
+    away = {"client": client, "user": user, "server": server}
+    SignIn.objects.create(**away, state_hash=f"hunter2 {number}", secrets_encrypted=secret)
+    OAuthGrant.objects.create(**away, issuer=issuer, tokens_encrypted=secret)
 
 
 def address(model: type[Model], page: str, *args: Any) -> str:
@@ -114,7 +132,10 @@ def test_a_row_opens_and_shows_no_secret(model: type[Model], root: Client) -> No
         assert "hunter2" not in page.content.decode()
 
 
-@pytest.mark.parametrize("model", [Run, ToolRun, RunEvent, Connection, HealthCheck, ImportRun, Message, SourceRecord])
+@pytest.mark.parametrize(
+    "model",
+    [Run, ToolRun, RunEvent, Connection, HealthCheck, ImportRun, Invitation, Message, OAuthGrant, SignIn, SourceRecord],
+)
 def test_records_cannot_be_made_or_changed(model: type[Model], root: Client) -> None:
     fill(0)
     assert root.get(address(model, "add")).status_code == 403

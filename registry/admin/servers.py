@@ -1,33 +1,16 @@
-"""The registry's tables in Django's admin. What was observed is read, what a curator decides can be changed."""
+"""Servers, their tools, and what was seen of them."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Count, Exists, Model, OuterRef, QuerySet
+from django.db.models import Exists, Model, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
 
-from registry.client_forms import GivenClientForm
-from registry.models import (
-    SEARCH_COLUMNS,
-    Acceptance,
-    CatalogueSource,
-    Connection,
-    Definition,
-    HealthCheck,
-    ImportRun,
-    OAuthClient,
-    OAuthGrant,
-    SearchDocument,
-    Server,
-    SourceRecord,
-    Team,
-    Tool,
-)
+from registry.admin.records import Logged, OfServer, RecordAdmin
+from registry.models import Acceptance, HealthCheck, SearchDocument, Server, SourceRecord, Tool
 from registry.precedence import CURATOR, MAPPED, RANKS
 from registry.search.indexing import describe
 from registry.services.acceptance import accept_for_everybody
@@ -35,31 +18,7 @@ from registry.services.curating import deprecate_servers, hide_servers, show_ser
 from registry.services.embedding import embed_on_commit
 from registry.services.merging import NotMergeable, merge_servers
 from registry.services.probing import probe_on_commit
-from registry.services.teams import delete_team
 from registry.templatetags.registry_tags import source_name
-
-SERVER_SEARCH_COLUMNS = tuple(f"server__{name}" for name in SEARCH_COLUMNS)
-
-
-class RecordAdmin(admin.ModelAdmin):
-    """Rows that the product writes and people only read; they may be deleted."""
-
-    show_full_result_count = False
-    list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-class Logged:
-    """Every action leaves an entry for each row it was used on."""
-
-    @staticmethod
-    def log(request: HttpRequest, rows: Iterable[Model], words: str) -> None:
-        LogEntry.objects.log_actions(str(request.user.pk), list(rows), CHANGE, words)
 
 
 class ListedBy(admin.SimpleListFilter):
@@ -74,14 +33,6 @@ class ListedBy(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, servers: QuerySet[Any]) -> QuerySet[Any]:
         source = self.value()
         return servers.filter(pk__in=Server.objects.listed_by(source).values("pk")) if source else servers
-
-
-class OfServer:
-    """Lists beside their servers, without what only search reads of them."""
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request)  # type: ignore[misc]
-        return rows.select_related("server").defer(*SERVER_SEARCH_COLUMNS)
 
 
 @admin.register(Server)
@@ -262,129 +213,3 @@ class HealthCheckAdmin(OfServer, RecordAdmin):
     list_filter = ["health", "protocol_version"]
     search_fields = ["^server__slug", "detail"]
     date_hierarchy = "checked_at"
-
-
-@admin.register(Connection)
-class ConnectionAdmin(OfServer, RecordAdmin):
-    """What users authorised; the credentials are neither shown nor editable here."""
-
-    list_display = [
-        "user", "server", "all_tools", "approval_default", "has_credentials", "health", "checked_at", "expires_at",
-        "updated_at",
-    ]  # fmt: skip
-    list_filter = ["all_tools", "approval_default", "health"]
-    search_fields = ["^user__username", "^server__slug"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user")
-
-    @admin.display(boolean=True, description="credentials")
-    def has_credentials(self, connection: Connection) -> bool:
-        return bool(connection.credentials_encrypted)
-
-
-@admin.register(OAuthClient)
-class OAuthClientAdmin(OfServer, admin.ModelAdmin):
-    """What was registered is read; a client that an authorisation server's own staff made is entered here."""
-
-    form = GivenClientForm
-    list_display = ["server", "issuer", "kind", "client_id", "method", "created_at"]
-    list_filter = ["kind"]
-    search_fields = ["^server__slug", "issuer"]
-    raw_id_fields = ["server"]
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return obj is None or (isinstance(obj, OAuthClient) and obj.kind == OAuthClient.Kind.GIVEN)
-
-
-@admin.register(OAuthGrant)
-class OAuthGrantAdmin(OfServer, RecordAdmin):
-    """Who signed in where. Tokens are neither shown nor editable."""
-
-    list_display = ["user", "server", "issuer", "expires_at", "refreshed_at", "problem", "ended_at"]
-    list_filter = [("ended_at", admin.EmptyFieldListFilter)]
-    search_fields = ["^user__username", "^server__slug", "issuer"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related("user")
-
-
-@admin.register(Acceptance)
-class AcceptanceAdmin(RecordAdmin):
-    """Which definitions users accepted; deleting one puts the tool into quarantine for its user."""
-
-    list_display = ["name", "connection", "definition_id", "accepted_at"]
-    list_select_related = ["connection__user", "connection__server"]
-    search_fields = ["^name", "^connection__server__slug"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer(*[f"connection__server__{name}" for name in SEARCH_COLUMNS])
-
-
-@admin.register(Definition)
-class DefinitionAdmin(RecordAdmin):
-    """Tools as somebody accepted them once; those that are still accepted cannot be deleted."""
-
-    list_display = ["schema_hash", "title", "kept_at"]
-    search_fields = ["^schema_hash"]
-    date_hierarchy = "kept_at"
-
-
-@admin.register(SourceRecord)
-class SourceRecordAdmin(OfServer, RecordAdmin):
-    list_display = ["source", "external_id", "version", "server", "tool_count", "fetched_at", "removed_at"]
-    list_filter = ["source", ("removed_at", admin.EmptyFieldListFilter)]
-    search_fields = ["^external_id"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).defer("data", *SERVER_SEARCH_COLUMNS)
-
-
-@admin.register(ImportRun)
-class ImportRunAdmin(RecordAdmin):
-    list_display = ["started_at", "source", "status", "counted", "error", "finished_at"]
-    list_filter = ["source", "status"]
-    date_hierarchy = "started_at"
-
-    @admin.display(description="counts")
-    def counted(self, run: ImportRun) -> str:
-        return ", ".join(f"{name} {count}" for name, count in run.counts.items()) or "-"
-
-
-@admin.register(CatalogueSource)
-class CatalogueSourceAdmin(RecordAdmin):
-    """Changed on the Sources page, where a key can be written and not read."""
-
-    list_display = ["name", "is_enabled", "every_hours", "url", "next_at"]
-    search_fields = ["name"]
-
-
-@admin.register(Team)
-class TeamAdmin(admin.ModelAdmin):
-    """Who is in it is told by its group, on each user's page here."""
-
-    list_display = ["name", "group", "member_count", "created_at"]
-    list_select_related = ["group"]
-    search_fields = ["name", "^admins__username"]
-    raw_id_fields = ["admins"]
-    readonly_fields = ["group", "members", "created_at"]
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(count=Count("group__user"))
-
-    @admin.display(description="members", ordering="count")
-    def member_count(self, team: Any) -> int:
-        return int(team.count)
-
-    def members(self, team: Team) -> str:
-        return ", ".join(f"{user.get_username()} ({role})" for user, role in team.people()) or "-"
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # it is made with its group and its first member, on the page of teams
-
-    def delete_model(self, request: HttpRequest, obj: Team) -> None:
-        delete_team(team=obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Team]) -> None:
-        for team in queryset:
-            delete_team(team=team)
