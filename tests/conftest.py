@@ -191,7 +191,7 @@ def llm() -> Iterator[Toy]:
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """`manage.py up` as a process of its own, without the embedding model, which would be loaded three times: everything
-    else real, nothing shared with the test's database."""
+    """`manage.py up` as a process of its own, without the embedding model, which would be loaded three times:
+    everything else real, nothing shared with the test's database."""
     with running_stack(LOG_FORMAT="json", EMBEDDING_MODEL="off") as running:
         yield running
