@@ -121,7 +121,7 @@ def account(request: HttpRequest) -> HttpResponse:
     """The user's API tokens: make one (shown once), revoke one."""
     new_token = ""
     is_asked = request.method == "POST"
-    if is_asked and (revoked := request.POST.get("revoke")):
+    if is_asked and (revoked := request.POST.get("revoke", "").replace("\x00", "")):
         AuthToken.objects.filter(user=request.user, token_key=revoked).delete()
         write(request, user=request.user, action="token_revoked", object=revoked)
         messages.success(request, "Token revoked. Whatever still uses it is refused from now on.")
