@@ -14,6 +14,7 @@ from rq import SimpleWorker
 
 from registry.commands import fingerprint
 from registry.models import Server
+from tests import nursery
 from tests.quickly import PASSWORD_HASHERS, empty_tables
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
@@ -95,6 +96,12 @@ class WorkerByHand:
 @pytest.fixture
 def worker() -> WorkerByHand:
     return WorkerByHand()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nurseries() -> Iterator[None]:
+    yield
+    nursery.stop_all()
 
 
 def confirmed(server: Server) -> Server:

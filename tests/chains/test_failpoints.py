@@ -12,7 +12,8 @@ from chains.services import resolve, start_run
 from registry.models import Server
 from tests.chains.conftest import statuses, until
 from tests.chains.test_kills import five_steps, writes
-from tests.chains.test_recovery import age, real_worker
+from tests.chains.test_recovery import age
+from tests.nursery import real_worker
 from tests.toys import Toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,7 +28,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def _worker(order: Path) -> Iterator[None]:
-    with real_worker("tests.chains.failpoints.FailingWorker", FAILPOINT=str(order)):
+    with real_worker("tests.chains.failpoints.FailingWorker", told={"FAILPOINT": str(order)}):
         yield
 
 

@@ -1,6 +1,5 @@
 """kill -9 at every step of a chain with a write in it: the write happens once, or a person is asked."""
 
-import os
 import signal
 
 import psutil
@@ -11,8 +10,9 @@ from chains.jobs import reconcile
 from chains.services import resolve, start_run
 from registry.models import Server
 from tests.chains.conftest import driven, plan, statuses, step, until
-from tests.chains.test_recovery import age, real_worker
+from tests.chains.test_recovery import age
 from tests.conftest import WorkerByHand
+from tests.nursery import real_worker
 from tests.toys import Toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -33,22 +33,15 @@ def writes(toy_files: Toy) -> list[str]:
     return log.read_text().split() if log.exists() else []
 
 
-def worker_and_horse() -> tuple[psutil.Process, list[psutil.Process]]:
-    """The worker this test started, and the child that carries out its job."""
-    mine = psutil.Process(os.getpid()).children()
-    (parent,) = [each for each in mine if each.is_running() and "rqworker" in " ".join(each.cmdline())]
-    return parent, parent.children()
-
-
 @pytest.mark.parametrize("boundary", ["a", "w", "b", "c", "d"])
 @pytest.mark.parametrize("victim", ["horse", "parent", "both"])
 def test_a_kill_at_a_step_never_writes_twice(
     alice: User, text: Server, files: Server, toy_files: Toy, worker: WorkerByHand, boundary: str, victim: str
 ) -> None:
     run = start_run(user=alice, plan=five_steps())
-    with real_worker():
+    with real_worker() as parent:
         until(lambda: statuses(run)[boundary] != "pending")
-        parent, horses = worker_and_horse()
+        horses = parent.children()
         for each in [*([] if victim == "horse" else [parent]), *([] if victim == "parent" else horses)]:
             each.send_signal(signal.SIGKILL)
         _, alive = psutil.wait_procs(horses, timeout=10)  # a horse does not outlive its worker

@@ -1,17 +1,9 @@
 """A worker dies, or Redis forgets: what was acknowledged is carried out, and nothing is done twice."""
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import django_rq
-import psutil
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -26,31 +18,10 @@ from chains.services import start_run
 from registry.models import Server
 from tests.chains.conftest import driven, event_types, plan, statuses, step, until
 from tests.conftest import WorkerByHand
-from tests.toys import ROOT, Toy
+from tests.nursery import real_worker
+from tests.toys import Toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@contextmanager
-def real_worker(kind: str = "mcpregistry.workers.ForkingWorker", *queues: str, **environment: str) -> Iterator[None]:
-    """A forking worker of queue `runs` on the test's database; killed, with its job, at the end of the block."""
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    command = [sys.executable, "manage.py", "rqworker", *(queues or ["runs"]), "--worker-class", kind]
-    environ = os.environ | {"DATABASE_URL": url} | environment
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
-    try:
-        yield
-    finally:
-        family = psutil.Process(process.pid)
-        for each in [*family.children(recursive=True), family]:
-            each.send_signal(signal.SIGKILL)
-        process.wait()
-
-
-def workers_pid() -> int:
-    """Of the worker that `real_worker` started."""
-    mine = [each for each in psutil.Process().children() if "rqworker" in each.cmdline()]
-    return mine[0].pid
 
 
 def age(run: Run) -> None:
@@ -86,9 +57,9 @@ def test_a_run_whose_driver_was_killed_need_not_wait_for_its_lease(
     alice: User, text: Server, worker: WorkerByHand
 ) -> None:
     run = start_run(user=alice, plan=plan(step("slow", "text.slow", seconds=1)))
-    with real_worker():
+    with real_worker() as its_worker:
         until(lambda: statuses(run)["slow"] == "running")
-        (horse,) = psutil.Process(workers_pid()).children()
+        (horse,) = its_worker.children()
         horse.kill()
         until(lambda: Run.objects.filter(pk=run.pk, lease_expires_at=None, lease_token=1).exists())
     age(run)

@@ -1,48 +1,32 @@
 """The worker of chats drives many turns at once, in a process of its own, and loses none."""
 
-import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from contextlib import AbstractContextManager
 
+import psutil
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from chains.jobs import reconcile
 from chains.models import Run
 from chat import services
-from mcpregistry import processes
 from tests.chains.conftest import until
 from tests.chains.test_recovery import age
 from tests.chat.conftest import Turn
 from tests.conftest import WorkerByHand
-from tests.toys import ROOT, Toy
+from tests.nursery import real_worker
+from tests.toys import Toy
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+STARTED_S = 150  # the worker has loaded what it needs, on a machine that is busy
 SILENT = {"text": "never", "delay_s": 60, "match": "slowly"}
 FAST = {"text": "one two three four", "chunk_delay_s": 0.05, "chunk_characters": 4, "match": "quickly"}
 
 
-@contextmanager
-def turns_worker(model: Toy) -> Iterator["subprocess.Popen[bytes]"]:
+def turns_worker(model: Toy) -> AbstractContextManager[psutil.Process]:
     """The worker as `up` starts it, on the test's database."""
-    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    own = {"DATABASE_URL": url, "LLM_PROVIDER": "openai", "OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model.url}
-    worker = subprocess.Popen(
-        [sys.executable, "manage.py", "rqworker", "chat", "--worker-class=mcpregistry.workers.TurnsWorker"],
-        cwd=ROOT,
-        env=os.environ | own,
-        stderr=subprocess.DEVNULL,
-        preexec_fn=processes.bound_to_parent(signal.SIGKILL),
-    )
-    try:
-        yield worker
-    finally:
-        processes.stop(worker, [signal.SIGTERM], 10)
+    told = {"LLM_PROVIDER": "openai", "OPENAI_API_KEY": "test-key", "OPENAI_BASE_URL": model.url}
+    return real_worker("mcpregistry.workers.TurnsWorker", "chat", **told)
 
 
 def asked(user: User, user_msg: str) -> Run:
@@ -54,11 +38,12 @@ def is_over(run: Run) -> bool:
     return run.is_finished
 
 
-def test_many_turns_go_on_at_once_and_a_silent_model_holds_up_nobody(alice: User, model: Toy) -> None:
+def test_many_turns_go_on_at_once_and_a_silent_model_holds_up_nobody(alice: User, bob: User, model: Toy) -> None:
+    """Of two people: each may have ten runs that go on at once."""
     model.script([SILENT] * 10 + [FAST] * 10)
-    slow, fast = [asked(alice, "slowly") for _ in range(10)], [asked(alice, "quickly") for _ in range(10)]
+    slow, fast = [asked(alice, "slowly") for _ in range(10)], [asked(bob, "quickly") for _ in range(10)]
     with turns_worker(model):
-        until(lambda: all(map(is_over, fast)), 60)
+        until(lambda: all(map(is_over, fast)), STARTED_S)
         assert {Turn(run).told for run in fast} == {"one two three four"}
         assert all(run.last_seq == run.events.count() for run in fast)
         until(lambda: len(model.requests()) == 20)
@@ -74,7 +59,7 @@ def test_a_turn_outlives_its_worker(alice: User, model: Toy, worker: WorkerByHan
     model.script([{**FAST, "chunk_delay_s": 2}, FAST])
     run = asked(alice, "quickly")
     with turns_worker(model) as process:
-        until(lambda: "one" in Turn(run).told, 60)
+        until(lambda: "one" in Turn(run).told, STARTED_S)
         process.send_signal(signum)
         process.wait(10)
     run.refresh_from_db()
