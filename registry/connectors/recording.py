@@ -131,12 +131,14 @@ def _origin(url: httpx2.URL) -> tuple[str, str, int | None]:
 class RecordedStream(httpx2.AsyncByteStream):
     """A body that ends early, and says why in its exchange, instead of raising or growing without end.
 
-    It comes in whole documents, which can be repaired: JSON at its end, events line by line.
+    It comes in whole documents, which can be repaired: JSON at its end, events line by line. Which of them it is was
+    said at its beginning: over SSE other requests are answered, in the same exchange, while it goes on.
     """
 
     def __init__(self, inner: httpx2.AsyncByteStream, exchange: Exchange, *, is_endless: bool) -> None:
         self.inner = inner
         self.exchange = exchange
+        self.content_type = exchange.content_type
         self.is_endless = is_endless
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -144,12 +146,12 @@ class RecordedStream(httpx2.AsyncByteStream):
         try:
             async for part in self._bounded():
                 waiting += part
-                if self.exchange.content_type == "text/event-stream" and (end := _end_of_lines(waiting)):
+                if self.content_type == "text/event-stream" and (end := _end_of_lines(waiting)):
                     lines = bytes(waiting[:end])
                     del waiting[:end]
                     yield b"\n".join(map(_repaired_event, lines.split(b"\n")))
             if waiting:
-                yield repaired(bytes(waiting)) if self.exchange.content_type == "application/json" else bytes(waiting)
+                yield repaired(bytes(waiting)) if self.content_type == "application/json" else bytes(waiting)
         except BodyRefused as refused:
             self.exchange.failed(refused)
         except httpx2.TransportError as error:

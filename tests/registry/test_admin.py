@@ -116,10 +116,10 @@ def test_a_list_costs_the_same_queries_for_one_row_and_for_four(
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
-@pytest.mark.parametrize("q", ["server", "'); --", "%", "00000000"])
-def test_a_list_can_be_searched_for_anything(model: type[Model], q: str, root: Client) -> None:
+def test_a_list_can_be_searched_for_anything(model: type[Model], root: Client) -> None:
     fill(0)
-    assert root.get(address(model, "changelist"), {"q": q}).status_code == 200
+    for q in ("server", "'); --", "%", "00000000"):
+        assert root.get(address(model, "changelist"), {"q": q}).status_code == 200, q
 
 
 @pytest.mark.parametrize("model", OURS, ids=lambda model: model.__name__)
