@@ -90,7 +90,7 @@ async def call_tool(request: HttpRequest, server: str, tool: str) -> HttpRespons
 def _asked(request: HttpRequest, user: User, server: str, name: str) -> tuple[Tool, dict[str, Any]]:
     """The tool and what it is to be called with. Raises what the API answers instead of calling."""
     found = visible_server(user, server)
-    tool = _tools(user, found).named(name).first()
+    tool = None if "\x00" in name else _tools(user, found).filter(name=name).first()
     if tool is None:
         raise NotFound("This server has no such tool.")
     if refused := why_not(user, tool):

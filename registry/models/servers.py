@@ -227,10 +227,6 @@ class ToolQuerySet(models.QuerySet["Tool"]):
         """Tools the server had when last seen."""
         return self.filter(removed_at=None)
 
-    def named(self, *names: str) -> "ToolQuerySet":
-        """As addresses and forms name them: there may be no such tool, or none that could be."""
-        return self.filter(name__in=[name for name in names if "\x00" not in name])
-
     def usable(self) -> "ToolQuerySet":
         """Tools that no curator withholds from plans, and that are present."""
         return self.present().filter(enabled=True, quarantined=False)

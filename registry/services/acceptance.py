@@ -36,7 +36,8 @@ def accept_tools(*, user: User, server: Server, seen: Mapping[str, str | None]) 
         connection = Connection.objects.valid().select_for_update().filter(user=user, server=server).first()
         if connection is None:
             raise NotConnected
-        tools = list(Tool.objects.present().named(*seen).filter(server=server))
+        names = [name for name in seen if "\x00" not in name]
+        tools = list(Tool.objects.present().filter(server=server, name__in=names))
         allowed = {tool.name for tool in tools if connection.allows(tool.name)}
         if unknown := [name for name in seen if name not in allowed]:
             raise UnknownTools(unknown, "tools")

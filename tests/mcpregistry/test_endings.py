@@ -14,11 +14,6 @@ pytestmark = pytest.mark.django_db
 PASSWORD, NEW = "correct horse battery", "staple remains correct"
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def owner(alice: User) -> User:
     alice.set_password(PASSWORD)

@@ -108,6 +108,7 @@ OF_SOMEBODY = {"id", "pk", "user", "user_id", "owner", "owner_id", "quarantined"
 def mine(alice: User, bob: User) -> dict[str, str]:
     """Something of alice's at every address: what the parameters of paths are replaced by."""
     server = Server.objects.create(slug="mine", name="Mine", url="http://127.0.0.1:9/mcp", transport="sse", owner=alice)
+    Server.objects.create(slug="started", name="Started", transport="stdio", command="true", owner=alice)
     read_only = {"readOnlyHint": True}
     Tool.objects.create(server=server, name="read", input_schema={"type": "object"}, annotations=read_only)
     authorise(user=alice, server=server)
@@ -144,6 +145,7 @@ def calls(document: dict[str, Any], mine: dict[str, str]) -> list[tuple[str, str
 
 
 def filled(path: str, mine: dict[str, str]) -> str:
+    path = path.replace("{server}/command", "started/command")  # there the other one is not found
     for prefix in [name for name in mine if name.startswith("/")]:
         if path.startswith(prefix):
             path = path.replace("{id}", mine[prefix])

@@ -178,12 +178,6 @@ REFERENCES = [  # alice's objects named in what bob sends along
 PLAN = {"version": 1, "steps": [{"id": "s1", "server": WORD, "tool": "pressure", "arguments": {"at": WORD}}]}
 
 
-@pytest.fixture(autouse=True)
-def _one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An event stream gives its connection back before it begins: here that would end the test's transaction."""
-    monkeypatch.setattr("channels.db.close_old_connections", lambda: None)
-
-
 @pytest.fixture
 def names(alice: User) -> dict[str, str]:
     """What alice has, by the names in braces."""
