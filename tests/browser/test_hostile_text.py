@@ -135,7 +135,7 @@ def test_what_is_pasted_is_shown_as_text(confined: Page) -> None:
     told = {"mcpServers": {SCRIPT[:200]: {"url": "https://fine.example/mcp", "headers": {"X-Key": SCRIPT}}}}
     confined.get_by_label("A link, a command, or a configuration").fill(json.dumps(told))
     confined.get_by_role("button", name="Look at it").click()
-    expect(confined.get_by_text("Understood")).to_be_visible()
+    expect(confined.get_by_text("Understood", exact=True)).to_be_visible()
     assert confined.locator(PARTS).count() == 0
     assert "pwned" in confined.content()
 

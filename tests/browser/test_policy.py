@@ -12,7 +12,6 @@ OURS = [
     "/servers/new",
     "/servers/new?kind=command",
     "/servers/new?kind=openapi",
-    "/servers/new/paste",
     "/sources",
     "/templates",
     "/templates/new",
@@ -24,7 +23,6 @@ OURS = [
 ]
 OF_OTHERS = [
     "/admin/",
-    "/admin/registry/server/add/",
     "/admin/auth/user/1/change/",
     "/admin/auth/user/1/password/",
     "/admin/chains/run/",

@@ -80,6 +80,10 @@ def leaky() -> Iterator[Toy]:
 def added(site: Stack, **told: Any) -> dict[str, Any]:
     status, server = site.call("POST", "/registry", told, site.token)
     assert status == 201, server
+    if "command" in told:
+        where = f"/registry/{server['id']}/command"
+        shown = site.call("GET", where, token=site.token)[1]["fingerprint"]
+        assert site.call("POST", where, {"fingerprint": shown}, site.token)[0] == 200
     status, health = site.call("POST", f"/registry/{server['id']}/healthcheck", {}, site.token)
     assert status == 200, health
     if health["health"] == "ok":

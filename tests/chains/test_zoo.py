@@ -1,17 +1,21 @@
 """A zoo of hostile servers, each tested and called by real workers: what it does has a name that a person understands,
 what it takes is bounded and measured, and nobody else notices."""
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import django_rq
 import psutil
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from redis import Redis
 
@@ -22,15 +26,16 @@ from registry.models import Server, Tool
 from registry.services import authorise, confirm_command
 from registry.services.probing import PROBE_JOB
 from tests.chains.conftest import connected, plan, statuses, step, until
-from tests.chains.test_recovery import real_worker
-from tests.toys import SERVERS, Toy
+from tests.nursery import kill
+from tests.toys import ROOT, SERVERS, Toy
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(600)]
 MEGABYTE = 1_000_000
 MOST_BYTES = 400 * MEGABYTE  # that a job's process may grow by, whatever a server sends
 MOST_S = 40.0  # that a job may take: the patience of these workers, and the work on a machine that is busy
 PAGE_BYTES = 2 * MEGABYTE
-TESTED_S, CALLED_S = 120, 60
+TESTED_S, CALLED_S = 240, 120
+WORKERS = 4  # most of their time they wait for somebody who does not answer
 STARTED = "commands.py"
 LIMITS = {"STDIO_MEMORY_MB": "300", "STDIO_PROCESSES": "30"}
 
@@ -104,10 +109,25 @@ COMMANDS = [
 ]
 
 
+@contextmanager
+def real_worker(kind: str, *queues: str, **environment: str) -> Iterator[None]:
+    """One that was not forked of another: what its jobs take is measured from its own beginning."""
+    url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    command = [sys.executable, "manage.py", "rqworker", *queues, "--worker-class", kind]
+    environ = os.environ | {"DATABASE_URL": url} | environment
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        family = psutil.Process(process.pid)
+        kill([*family.children(recursive=True), family])
+        process.wait()
+
+
 @pytest.fixture
 def _workers() -> Iterator[None]:
     with ExitStack() as started:
-        for _ in range(2):
+        for _ in range(WORKERS):
             kind = "tests.chains.measuring.MeasuringWorker"
             started.enter_context(real_worker(kind, "probes", "runs", **LIMITS))
         yield

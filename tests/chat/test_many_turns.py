@@ -19,7 +19,7 @@ from tests.toys import Toy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 STARTED_S = 150  # the worker has loaded what it needs, on a machine that is busy
-SILENT = {"text": "never", "delay_s": 60, "match": "slowly"}
+SILENT = {"text": "never", "delay_s": 300, "match": "slowly"}
 FAST = {"text": "one two three four", "chunk_delay_s": 0.05, "chunk_characters": 4, "match": "quickly"}
 
 
