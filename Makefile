@@ -1,6 +1,6 @@
 # make run    start everything and print the address; Ctrl-C stops it
 # make test   lint, then every test
-# make lint | bench | soak | eval | fuzz | conformance | lock | clean
+# make lint | bench | soak | eval | fuzz | thorough | conformance | lock | clean
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +17,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 EVAL_ARGS ?=
 
-.PHONY: help run test lint pytest eval bench soak fuzz conformance lock clean
+.PHONY: help run test lint pytest eval bench soak fuzz thorough conformance lock clean
 
 help:
 	@sed -n 's/^# make /make /p' Makefile
@@ -27,7 +27,8 @@ run: $(RUN_STAMP)
 
 test: lint pytest
 
-# Four parts side by side, each with databases of its own: most tests wait for something. With PYTEST_ARGS only those.
+# Four parts side by side, each with databases of its own: most tests wait for something. Then those that promise a
+# time, alone. With PYTEST_ARGS only those.
 PARTS := registry mcpregistry chains
 pytest: $(DEV_STAMP)
 ifneq ($(PYTEST_ARGS),)
@@ -35,12 +36,18 @@ ifneq ($(PYTEST_ARGS),)
 else
 	@status=0; logs=$$(mktemp -d); parts=; \
 	for part in $(PARTS); do \
-	  $(BIN)/python -m pytest tests/$$part -o cache_dir=.pytest_cache/$$part > $$logs/$$part 2>&1 & parts="$$parts $$!"; \
+	  $(BIN)/python -m pytest tests/$$part -m "not thorough and not alone" -o cache_dir=.pytest_cache/$$part > $$logs/$$part 2>&1 & \
+	  parts="$$parts $$!"; \
 	done; \
-	$(BIN)/python -m pytest tests $(PARTS:%=--ignore=tests/%) || status=$$?; \
+	$(BIN)/python -m pytest tests $(PARTS:%=--ignore=tests/%) -m "not thorough and not alone" || status=$$?; \
 	for part in $$parts; do wait $$part || status=$$?; done; \
-	cat $$logs/*; rm -r $$logs; exit $$status
+	cat $$logs/*; rm -r $$logs; \
+	$(BIN)/python -m pytest tests -m "alone and not thorough" || status=$$?; exit $$status
 endif
+
+# What takes its time: the zoo of hostile servers, whole sign-ins, back-ups, graceful ends, passkeys and secrets in a browser.
+thorough: $(DEV_STAMP)
+	$(BIN)/python -m pytest tests -m thorough $(PYTEST_ARGS)
 
 lint: $(DEV_STAMP)
 	$(BIN)/ruff check .

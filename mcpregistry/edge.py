@@ -10,6 +10,7 @@ from typing import Any
 
 from daphne import server
 from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketFactory
 from django.conf import settings
 from twisted.web import http
 
@@ -103,6 +104,12 @@ class Factory(HTTPFactory):
         return protocol
 
 
+class Websockets(WebSocketFactory):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.setProtocolOptions(failByDrop=False)  # who sends nonsense is told so before the connection ends
+
+
 def install() -> None:
-    """daphne has no setting for it: whatever starts it takes the factory from there when it begins to listen."""
-    server.HTTPFactory = Factory
+    """daphne has no setting for it: whatever starts it takes the factories from there when it begins to listen."""
+    server.HTTPFactory, server.WebSocketFactory = Factory, Websockets

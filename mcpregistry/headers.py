@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
 # No inline script or style anywhere: whatever a server's text smuggles into a page stays text.
@@ -49,6 +49,8 @@ class HeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         told = response.headers
+        if response.status_code >= 400 and isinstance(response, HttpResponse):
+            told.setdefault("Content-Length", str(len(response.content)))  # refused before a middleware counts it
         if told.get("Content-Disposition", "").startswith("attachment"):
             told.setdefault("Content-Security-Policy", FILE_POLICY)
         if "Access-Control-Allow-Origin" not in told:  # what anybody's page may read is no secret

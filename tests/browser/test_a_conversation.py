@@ -20,6 +20,7 @@ def ask(page: Page, words: str) -> None:
     page.keyboard.press("Control+Enter")
 
 
+@pytest.mark.alone
 def test_a_plan_is_seen_changed_approved_watched_over_a_reload_and_kept(
     page: Page, model: Toy, text_tools: Toy, connected: Callable[[str, Toy], str]
 ) -> None:

@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.thorough]
 PASSWORD = "correct horse battery"
 MAKE_USER = f"from django.contrib.auth.models import User; User.objects.create_user('holder', password={PASSWORD!r})"
 DEVICE = {

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.thorough]
 OURS = [
     "/",
     "/servers",

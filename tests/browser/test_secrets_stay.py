@@ -17,7 +17,7 @@ from tests.browser.conftest import PLANTED_KEY
 from tests.stack import Stack
 from tests.toys import ROOT, SERVERS, Toy, running_toy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.thorough]
 
 PLANTED = {
     "header": "planted-header-7c41e9/+b",

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 from tests.stack import Stack
 from tests.toys import Toy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.thorough]
 
 
 def test_a_server_that_asks_for_a_sign_in_gets_one(page: Page, site: Stack, toy_oauth: Toy) -> None:

@@ -59,6 +59,7 @@ def test_all_steps_on_a_server_share_one_session(
     assert commands() == []
 
 
+@pytest.mark.alone
 def test_a_cancelled_call_takes_its_command_along_within_two_seconds(alice: User, command: Server) -> None:
     run = start_run(user=alice, plan=plan(step("s1", "command.slow", seconds=30)))
     with driven(run):

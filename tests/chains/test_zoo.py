@@ -29,7 +29,7 @@ from tests.chains.conftest import connected, plan, statuses, step, until
 from tests.nursery import kill
 from tests.toys import ROOT, SERVERS, Toy
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.thorough]
 MEGABYTE = 1_000_000
 MOST_BYTES = 400 * MEGABYTE  # that a job's process may grow by, whatever a server sends
 MOST_S = 40.0  # that a job may take: the patience of these workers, and the work on a machine that is busy

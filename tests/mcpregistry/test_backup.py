@@ -31,7 +31,7 @@ from registry.models import Connection
 from tests.registry.test_search import make_server
 from tests.toys import ROOT
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300), pytest.mark.thorough]
 LOOK_INSIDE = """
 import json
 from django.contrib.auth.models import User

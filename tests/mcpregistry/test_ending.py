@@ -18,7 +18,7 @@ from tests.mcpregistry.test_up import healthy, one_named
 from tests.stack import Stack
 from tests.toys import Toy, running_toy
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.thorough]
 COME_AGAIN = 4503
 
 

@@ -142,6 +142,7 @@ class TestEveryTransport:
             async with connect(text_server, {}):
                 raise KeyError("mine")
 
+    @pytest.mark.alone
     async def test_a_cancelled_session_is_gone_within_two_seconds(self, text_server):
         before = running()
         inside = asyncio.Event()

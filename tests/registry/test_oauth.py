@@ -12,7 +12,7 @@ from registry.jobs import revoke_grants
 from registry.models import Connection, OAuthClient, OAuthGrant, Server, SignIn
 from tests.registry.signing_in import allow, finished, sign_in, started
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_a_probe_stopped_by_the_worker_is_a_time_out(server, monkeypatch):
         raise JobTimeoutException
 
     monkeypatch.setattr("registry.jobs.asyncio.run", stopped)
-    monkeypatch.setattr("registry.jobs.probe", lambda *arguments: None)
+    monkeypatch.setattr("registry.jobs.probe", lambda *arguments, **options: None)
     probe_server(str(server.pk))
     assert HealthCheck.objects.get().health == "timeout"
 
