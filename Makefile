@@ -45,7 +45,8 @@ else
 	$(BIN)/python -m pytest tests -m "alone and not thorough" || status=$$?; exit $$status
 endif
 
-# What takes its time: the zoo of hostile servers, whole sign-ins, back-ups, graceful ends, passkeys and secrets in a browser.
+# What takes its time: the zoo of hostile servers, hostile input and files, whole sign-ins, back-ups, graceful ends, passkeys
+# and secrets in a browser.
 thorough: $(DEV_STAMP)
 	$(BIN)/python -m pytest tests -m thorough $(PYTEST_ARGS)
 

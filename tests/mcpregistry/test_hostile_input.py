@@ -18,7 +18,7 @@ from registry.models import Server, Tool
 from registry.services import authorise
 from registry.services.teams import create_team
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.thorough]
 JSON = "application/json"
 MANY_DIGITS = "9" * 5_000
 PLAN = {"version": 1, "steps": [{"id": "s1", "server": "mine", "tool": "read", "arguments": {}}]}

@@ -13,7 +13,7 @@ from registry.models import Connection, OAuthClient, OAuthGrant, Server, ServerP
 from registry.probes import probe
 from tests.registry.signing_in import register_client, tokens_given
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
 
 
 @pytest.fixture

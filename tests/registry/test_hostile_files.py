@@ -21,7 +21,7 @@ from registry.models import Server
 from registry.pasted import NotUnderstood, understand
 from tests.registry.openapi_documents import document, get, introspected
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.thorough]
 DIGITS = "9" * 5_000
 LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefghi", "bcdefghij", strict=True)
