@@ -27,21 +27,18 @@ run: $(RUN_STAMP)
 
 test: lint pytest
 
-# Four parts side by side, each with databases of its own: most tests wait for something. Then those that promise a
-# time, alone. With PYTEST_ARGS only those.
-PARTS := registry mcpregistry chains
+# Two halves side by side, each with databases of its own: most tests wait for something. Then those that promise a time,
+# alone. With PYTEST_ARGS only those.
+FIRST_HALF := tests/registry tests/mcpregistry
+QUICK := not thorough and not alone
 pytest: $(DEV_STAMP)
 ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@status=0; logs=$$(mktemp -d); parts=; \
-	for part in $(PARTS); do \
-	  $(BIN)/python -m pytest tests/$$part -m "not thorough and not alone" -o cache_dir=.pytest_cache/$$part > $$logs/$$part 2>&1 & \
-	  parts="$$parts $$!"; \
-	done; \
-	$(BIN)/python -m pytest tests $(PARTS:%=--ignore=tests/%) -m "not thorough and not alone" || status=$$?; \
-	for part in $$parts; do wait $$part || status=$$?; done; \
-	cat $$logs/*; rm -r $$logs; \
+	@status=0; log=$$(mktemp); \
+	$(BIN)/python -m pytest $(FIRST_HALF) -m "$(QUICK)" -o cache_dir=.pytest_cache/first > $$log 2>&1 & first=$$!; \
+	$(BIN)/python -m pytest tests $(FIRST_HALF:%=--ignore=%) -m "$(QUICK)" || status=$$?; \
+	wait $$first || status=$$?; cat $$log; rm $$log; \
 	$(BIN)/python -m pytest tests -m "alone and not thorough" || status=$$?; exit $$status
 endif
 
