@@ -88,7 +88,8 @@ def redispatch_abandoned() -> int:
     places = settings.RUNS_AT_ONCE or AT_ONCE
     oldest = Run.objects.abandoned().filter(created_at__lt=settled).first_of_each_owner(places)
     abandoned = list(oldest.order_by("created_at")[:AT_ONCE])
-    forgotten = [run for run in _in_no_queue(abandoned) if leases.places_of(run.owner_id)]
+    full = leases.without_place({run.owner_id for run in abandoned})
+    forgotten = [run for run in _in_no_queue(abandoned) if run.owner_id not in full]
     for run in forgotten:
         logger.info("Run %s (%s) was abandoned; queued again.", run.pk, run.status)
         _dispatch_now(run)

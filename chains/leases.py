@@ -5,11 +5,13 @@ whoever claimed the run after it has a higher one.
 """
 
 import uuid
+from collections.abc import Collection
 from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import Count
 from django.db.models.functions import Now
 
 from chains.models import Run
@@ -45,6 +47,15 @@ def places_of(owner_id: int, *, beside: uuid.UUID | str | None = None) -> int:
         return AS_MANY_AS_THERE_ARE
     driven = Run.objects.going().filter(owner_id=owner_id, lease_expires_at__gt=Now())
     return max(0, settings.RUNS_AT_ONCE - driven.exclude(pk=beside).count())
+
+
+def without_place(owner_ids: Collection[int | None]) -> set[int | None]:
+    """Those of these users who have as many runs driven as they may. One query."""
+    if not settings.RUNS_AT_ONCE:
+        return set()
+    driven = Run.objects.going().filter(owner_id__in=owner_ids, lease_expires_at__gt=Now()).order_by()
+    full = driven.values("owner_id").annotate(count=Count("pk")).filter(count__gte=settings.RUNS_AT_ONCE)
+    return set(full.values_list("owner_id", flat=True))
 
 
 def renew(run_id: uuid.UUID | str, lease_token: int, seconds: float = LEASE_SECONDS) -> None:

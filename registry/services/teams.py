@@ -60,7 +60,8 @@ def invite(*, team: Team, username: str, by: User) -> User:
 
 def _check_room(team: Team) -> None:
     most = settings.QUOTAS["team members"]
-    if most and len(team.people()) >= most:
+    inside = Belonging.objects.filter(group_id=team.pk).count() + team.invitations.count()
+    if most and inside >= most:
         raise QuotaReached(f"A team has at most {most:,} members.")
 
 
