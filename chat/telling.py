@@ -4,17 +4,19 @@ Each would else be a transaction of its own, up to twenty a second for each answ
 is written, so an answer that streams faster than the database writes comes in larger pieces, and none is lost.
 """
 
+import logging
 import threading
 import time
 import uuid
 from concurrent.futures import Future
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import Error, connection
 
 from chains import events
 from chains.events import Piece
 
+logger = logging.getLogger(__name__)
 PAUSE_S = 0.02  # between two writings; the first piece after a pause is written at once
 
 
@@ -29,7 +31,7 @@ class Teller:
         self.thread.start()
 
     def tell(self, piece: Piece) -> bool:
-        """Is it written? Not where the run is somebody else's, or locked in this moment. Raises DatabaseError."""
+        """Is it written? Not where the run is somebody else's, or locked in this moment. Raises what writing raised."""
         written: Future[bool] = Future()
         with self.changed:
             self.waiting.append((piece, written))
@@ -59,13 +61,20 @@ class Teller:
 def _write(together: list[tuple[Piece, "Future[bool]"]]) -> None:
     try:
         told = events.publish_each([piece for piece, _ in together])
-    except DatabaseError as error:
-        connection.close()
-        for _, written in together:
-            written.set_exception(error)
-        return
-    for piece, written in together:
-        written.set_result(piece.run_id in told)
+    except Error as error:
+        _fail(together, error)
+    except Exception as error:  # the thread goes on whatever it was: everybody waits for it
+        logger.exception("Pieces of %s answers could not be written.", len(together))
+        _fail(together, error)
+    else:
+        for piece, written in together:
+            written.set_result(piece.run_id in told)
+
+
+def _fail(together: list[tuple[Piece, "Future[bool]"]], error: Exception) -> None:
+    connection.close()
+    for _, written in together:
+        written.set_exception(error)
 
 
 _tellers: list[Teller] = []

@@ -1,13 +1,15 @@
 """Pieces of many answers, written down together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import InterfaceError, connection, transaction
 
 from chains import leases
+from chains.events import Piece
 from chains.leases import LostLease
 from chains.models import Run
 from chains.services import start_run
@@ -75,3 +77,20 @@ def test_a_run_that_somebody_locks_holds_up_no_other(alice: User, together: tell
             assert not waits.done()
         waits.result(10)
     assert told(locked) == ["said"]
+
+
+@pytest.mark.parametrize("error", [InterfaceError("the connection is closed"), ValueError("nobody foresaw it")])
+def test_what_cannot_be_written_is_told_and_silences_nobody_after_it(
+    alice: User, together: telling.Teller, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    run, token = held_run(alice)
+
+    def broken(pieces: Sequence[Piece]) -> set[UUID]:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("chat.telling.events.publish_each", broken)
+        with pytest.raises(type(error)):
+            telling.tell(run.pk, PIECE, {"delta": "lost"}, lease_token=token)
+    telling.tell(run.pk, PIECE, {"delta": "heard"}, lease_token=token)
+    assert told(run) == ["heard"]
