@@ -91,16 +91,18 @@ WITH told AS (
     SELECT runs.id FROM runs JOIN told ON runs.id = told.run_id AND runs.lease_token = told.lease_token
     ORDER BY runs.id FOR UPDATE OF runs SKIP LOCKED
 ), numbered AS (
-    UPDATE runs SET last_seq = last_seq + 1 FROM held WHERE runs.id = held.id RETURNING runs.id, runs.last_seq
+    UPDATE runs SET last_seq = last_seq + 1 FROM held WHERE runs.id = held.id
+    RETURNING runs.id, runs.lease_token, runs.last_seq
+), written AS (
+    INSERT INTO run_events (run_id, seq, type, data, at)
+    SELECT id, last_seq, told.type, told.data::jsonb, %s
+    FROM numbered JOIN told ON told.run_id = id AND told.lease_token = numbered.lease_token
 )
-INSERT INTO run_events (run_id, seq, type, data, at)
-SELECT numbered.id, numbered.last_seq, told.type, told.data::jsonb, %s
-FROM numbered JOIN told ON told.run_id = numbered.id
-RETURNING run_id, seq"""
+SELECT id, lease_token, last_seq FROM numbered"""
 
 
-def publish_each(pieces: Sequence[Piece]) -> set[uuid.UUID]:
-    """One event for each of many runs, in one statement; the runs that have theirs.
+def publish_each(pieces: Sequence[Piece]) -> set[tuple[uuid.UUID, int]]:
+    """One event for each of many runs, in one statement; the runs that have theirs, each with its holder's token.
 
     A run that somebody else holds, or that is locked in this moment, has not: nobody waits for another's run.
     """
@@ -110,9 +112,9 @@ def publish_each(pieces: Sequence[Piece]) -> set[uuid.UUID]:
     now = timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(_PUBLISH_EACH, [*columns, now])
-        numbers = dict(cursor.fetchall())
+        numbers = {(run_id, token): seq for run_id, token, seq in cursor.fetchall()}
     for piece in pieces:
-        if (seq := numbers.get(piece.run_id)) is not None:
+        if (seq := numbers.get((piece.run_id, piece.lease_token))) is not None:
             _wake(piece.run_id, [Event(piece.run_id, seq, piece.type, piece.data, now)])
     return set(numbers)
 

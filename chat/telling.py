@@ -68,7 +68,7 @@ def _write(together: list[tuple[Piece, "Future[bool]"]]) -> None:
         _fail(together, error)
     else:
         for piece, written in together:
-            written.set_result(piece.run_id in told)
+            written.set_result((piece.run_id, piece.lease_token) in told)
 
 
 def _fail(together: list[tuple[Piece, "Future[bool]"]], error: Exception) -> None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import InterfaceError, connection, transaction
 
-from chains import leases
+from chains import events, leases
 from chains.events import Piece
 from chains.leases import LostLease
 from chains.models import Run
@@ -79,13 +78,20 @@ def test_a_run_that_somebody_locks_holds_up_no_other(alice: User, together: tell
     assert told(locked) == ["said"]
 
 
+def test_a_former_holder_of_a_run_says_nothing_beside_the_present_one(alice: User) -> None:
+    run, token = held_run(alice)
+    late, timely = (Piece(run.pk, held, PIECE, {"delta": str(held)}) for held in (token - 1, token))
+    assert events.publish_each([late, timely]) == {(run.pk, token)}
+    assert told(run) == [str(token)]
+
+
 @pytest.mark.parametrize("error", [InterfaceError("the connection is closed"), ValueError("nobody foresaw it")])
 def test_what_cannot_be_written_is_told_and_silences_nobody_after_it(
     alice: User, together: telling.Teller, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     run, token = held_run(alice)
 
-    def broken(pieces: Sequence[Piece]) -> set[UUID]:
+    def broken(pieces: Sequence[Piece]) -> None:
         raise error
 
     with monkeypatch.context() as patch:
