@@ -30,6 +30,7 @@ class Serving:
     def __init__(self, scope: Scope, receive: Receive, send: Send, *, is_draining: Callable[[], bool]) -> None:
         self.kind, self._receive, self._send, self.is_draining = scope["type"], receive, send, is_draining
         self.is_stream = self.kind == "websocket"
+        self.is_read = False  # the body: who asks for more of a request waits for its reader to leave
         self.is_open = False  # something was sent, and not yet its end
         self.ended = asyncio.Event()
 
@@ -39,8 +40,10 @@ class Serving:
             self.ended.set()
 
     async def receive(self) -> Message:
-        if not self.is_stream and self.kind != "http":
-            return await self._receive()
+        if not self.is_stream and (self.kind != "http" or not self.is_read):
+            message = await self._receive()
+            self.is_read = not message.get("more_body", False)
+            return message
         coming = asyncio.ensure_future(self._receive())
         ending = asyncio.ensure_future(self.ended.wait())
         try:
