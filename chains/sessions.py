@@ -82,6 +82,8 @@ class OpenSession:
 
     async def close(self) -> None:
         self.closing.set()
+        if not self.ready.done():  # nobody waits for it to be opened any more
+            self.task.cancel()
         await asyncio.wait({self.task}, timeout=CLOSE_S)
         await _stopped(self.task)
 

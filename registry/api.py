@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from registry import services
 from registry.async_api import authenticated_user, documented_by
+from registry.commands import fingerprint
 from registry.filters import filter_servers
 from registry.healthchecks import check_now
 from registry.inputs import asked, validated
@@ -111,6 +112,8 @@ class ServerList(generics.GenericAPIView):
         team = team_told(fields, caller(request))
         fields.pop("team", None)
         server = saved(services.add_server, owner=caller(request), **fields)
+        if server.transport == Server.Transport.STDIO:  # it was written out in this very request
+            services.confirm_command(user=caller(request), server=server, shown=fingerprint(server))
         if team is not None:
             shared(server, team, caller(request))
         return Response(ServerSerializer(server).data, status=status.HTTP_201_CREATED)
@@ -204,7 +207,7 @@ class ServerConnection(APIView):
 
 
 class ServerCommand(APIView):
-    """Of a server that is started by a command: nothing is, before staff have confirmed exactly that."""
+    """Of a server that is started by a command: nothing is, before staff have written or confirmed exactly that."""
 
     @extend_schema(responses=CommandSerializer)
     def get(self, request: Request, server: str) -> Response:

@@ -43,7 +43,7 @@ def fingerprint(server: Server) -> str:
 
 
 def is_confirmed(server: Server) -> bool:
-    """Has a member of staff seen this very command, and let it be started?"""
+    """Has a member of staff written or seen this very command, and let it be started?"""
     return server.transport != Server.Transport.STDIO or server.confirmed_command == fingerprint(server)
 
 

@@ -10,6 +10,8 @@ from django.contrib.auth.models import User
 
 from chains import sessions
 from chains.services import cancel, start_run
+from registry.connectors import CallResult
+from registry.connectors.mcp import McpSession
 from registry.models import Server
 from tests.chains.conftest import connected, driven, plan, statuses, step, until
 from tests.conftest import WorkerByHand, confirmed
@@ -42,6 +44,20 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return slugs
 
 
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tools in the order in which they were called."""
+    tools: list[str] = []
+    call = McpSession.call
+
+    async def counting(session: McpSession, tool: str, *arguments: Any, **hooks: Any) -> CallResult:
+        tools.append(tool)
+        return await call(session, tool, *arguments, **hooks)
+
+    monkeypatch.setattr(McpSession, "call", counting)
+    return tools
+
+
 def commands() -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if "stdio" in child.cmdline()]
 
@@ -60,10 +76,14 @@ def test_all_steps_on_a_server_share_one_session(
 
 
 @pytest.mark.alone
-def test_a_cancelled_call_takes_its_command_along_within_two_seconds(alice: User, command: Server) -> None:
+@pytest.mark.parametrize("moment", ["while it is opened", "while it is called"])
+def test_a_cancelled_call_takes_its_command_along_within_two_seconds(
+    moment: str, alice: User, command: Server, called: list[str]
+) -> None:
     run = start_run(user=alice, plan=plan(step("s1", "command.slow", seconds=30)))
     with driven(run):
         until(lambda: statuses(run)["s1"] == "running" and commands())
+        until(lambda: called or moment == "while it is opened")
         children = commands()
         asked = time.monotonic()
         cancel(run=run)

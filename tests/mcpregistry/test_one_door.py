@@ -27,7 +27,7 @@ OTHER_DOORS = [
     "from socket import socket",
     "import asyncio\n\nasyncio.open_unix_connection('/run/x')",
     "import ftplib",
-    "import smtplib",
+    "import smtplib\n\nsmtplib.SMTP('a.example')",
     "import xmlrpc.client",
     "import httplib2",
     "from pip._vendor import requests",
@@ -58,13 +58,22 @@ OURS = ("mcpregistry", "registry", "chains", "chat")
 FREE = {
     "registry/outbound.py",
     "chat/llm.py",
+    "chat/lines.py",
     "mcpregistry/management/commands/up.py",
     "mcpregistry/embedded/redis.py",
     "mcpregistry/web.py",
 }
 BY_NAME = {"importlib.import_module", "__import__", "import_module", "eval", "exec", "importlib.__import__"}
 NAMES_OF_OURS = {"mcpregistry/workers.py", "mcpregistry/management/commands/up.py"}  # modules of ours, listed there
-PLAIN_NAMES = {"torch", "sentence_transformers", "transformers.utils.logging", "chat.dispatching"}
+PLAIN_NAMES = {
+    "torch",
+    "torch.ao.quantization",
+    "sentence_transformers",
+    "transformers.utils.logging",
+    "chat.dispatching",
+    "mcpregistry.audit_signals",
+    "registry.services.sharing",
+}
 CLIENTS_OF_THE_SDK = {"streamable_http_client": "http_client", "sse_client": "httpx_client_factory"}
 
 

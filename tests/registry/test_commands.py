@@ -88,6 +88,15 @@ def test_another_command_is_another_thing_to_confirm(staff_api, api):
     assert staff_api.get("/registry/nowhere/command").status_code == 404
 
 
+def test_what_staff_write_into_a_request_is_confirmed_by_that_and_a_change_is_not(staff_api, api):
+    wanted = {"name": "Clock", "command": "no-such-command", "args": ["--quiet"]}
+    assert api.post("/registry", wanted).status_code in {400, 403}
+    assert staff_api.post("/registry", wanted).status_code == 201
+    assert staff_api.get("/registry/clock/command").json()["confirmed"]
+    assert staff_api.patch("/registry/clock", {"args": ["--loud"]}).status_code == 200
+    assert not staff_api.get("/registry/clock/command").json()["confirmed"]
+
+
 def test_what_was_not_confirmed_is_not_started_by_any_job(staff):
     server = proposed(owner=staff)
     probe_server(str(server.pk), staff.pk)
