@@ -27,18 +27,14 @@ run: $(RUN_STAMP)
 
 test: lint pytest
 
-# Two halves side by side, each with databases of its own: most tests wait for something. Then those that promise a time,
-# alone. With PYTEST_ARGS only those.
-FIRST_HALF := tests/registry tests/mcpregistry
-QUICK := not thorough and not alone
+# By three processes, each with databases of its own: most tests wait for something. Then those that promise a time, alone.
+# With PYTEST_ARGS only those.
 pytest: $(DEV_STAMP)
 ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
-	@status=0; log=$$(mktemp); \
-	$(BIN)/python -m pytest $(FIRST_HALF) -m "$(QUICK)" -o cache_dir=.pytest_cache/first > $$log 2>&1 & first=$$!; \
-	$(BIN)/python -m pytest tests $(FIRST_HALF:%=--ignore=%) -m "$(QUICK)" || status=$$?; \
-	wait $$first || status=$$?; cat $$log; rm $$log; \
+	@status=0; \
+	$(BIN)/python -m pytest tests -m "not thorough and not alone" -n 3 --dist loadgroup --no-loadscope-reorder || status=$$?; \
 	$(BIN)/python -m pytest tests -m "alone and not thorough" || status=$$?; exit $$status
 endif
 

@@ -11,7 +11,7 @@ from rest_framework import serializers
 from chains.artifacts import INLINE_BYTES
 from chains.history import SORTS
 from chains.models import Result, Run, RunEvent, Template, ToolRun
-from registry.inputs import Input
+from registry.inputs import Flag, Input, Number, Text
 from registry.sharing_api import TeamField
 
 
@@ -113,9 +113,7 @@ class MomentField(serializers.DateTimeField):
 class RunFilters(Input):
     """Query parameters of the list of runs. `until` named as a day takes that day in."""
 
-    q = serializers.CharField(
-        required=False, allow_blank=True, max_length=200, help_text="words in template, tools, inputs or error"
-    )
+    q = Text(required=False, allow_blank=True, max_length=200, help_text="words in template, tools, inputs or error")
     status = serializers.ChoiceField(Run.Status.choices, required=False)
     kind = serializers.ChoiceField(Run.Kind.choices, required=False)
     template = serializers.UUIDField(required=False)
@@ -179,20 +177,20 @@ class ValiditySerializer(serializers.Serializer[Any]):
 
 
 class ApproveInput(Input):
-    step = serializers.CharField(required=False, max_length=64)
-    approval_hash = serializers.CharField(max_length=64)
+    step = Text(required=False, max_length=64)
+    approval_hash = Text(max_length=64)
     arguments = serializers.DictField(required=False, help_text="other arguments for the step named")
-    plan = serializers.BooleanField(required=False, help_text="approve all that waits or is known ahead")
+    plan = Flag(required=False, help_text="approve all that waits or is known ahead")
 
 
 class RejectInput(Input):
-    step = serializers.CharField(required=False, max_length=64)
+    step = Text(required=False, max_length=64)
 
 
 class ResolveInput(Input):
     """`result`, for skip: what the step is taken to have given, at most 16 kB."""
 
-    step = serializers.CharField(max_length=64)
+    step = Text(max_length=64)
     action = serializers.ChoiceField(["repeat", "skip", "stop"])
     result = serializers.JSONField(required=False)
 
@@ -205,22 +203,22 @@ class ResolveInput(Input):
 class TemplateInput(Input):
     one_of = ("plan", "run_id")
 
-    name = serializers.CharField(max_length=200)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    name = Text(max_length=200)
+    description = Text(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
     run_id = serializers.UUIDField(required=False)
     team = TeamField()
     parameters = serializers.ListField(
-        child=serializers.CharField(), required=False, help_text='fixed arguments that become inputs: "step/argument"'
+        child=Text(), required=False, help_text='fixed arguments that become inputs: "step/argument"'
     )
 
 
 class TemplatePatch(Input):
-    name = serializers.CharField(required=False, max_length=200)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    name = Text(required=False, max_length=200)
+    description = Text(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField(required=False)
     team = TeamField()
-    version = serializers.IntegerField(
+    version = Number(
         required=False,
         min_value=1,
         max_value=2**31 - 1,

@@ -13,21 +13,21 @@ from chains.models import Template
 from chains.serializers import PlanField, ProblemSerializer, TemplateSerializer
 from chains.template_files import FORMAT, MAX_SERVERS, exported, import_template
 from registry.api import caller
-from registry.inputs import Input, validated
+from registry.inputs import Input, Text, validated
 
 
 class NeededServer(Input):
-    slug = serializers.CharField(max_length=100)
-    name = serializers.CharField(required=False, allow_blank=True, max_length=500)
-    url = serializers.CharField(required=False, allow_blank=True, max_length=2000)
-    package = serializers.CharField(required=False, allow_blank=True, max_length=500)
-    tools = serializers.ListField(child=serializers.CharField(max_length=512), required=False)
+    slug = Text(max_length=100)
+    name = Text(required=False, allow_blank=True, max_length=500)
+    url = Text(required=False, allow_blank=True, max_length=2000)
+    package = Text(required=False, allow_blank=True, max_length=500)
+    tools = serializers.ListField(child=Text(max_length=512), required=False)
 
 
 class TemplateFile(Input):
     format = serializers.ChoiceField([FORMAT])
-    name = serializers.CharField(max_length=200)
-    description = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    name = Text(max_length=200)
+    description = Text(required=False, allow_blank=True, max_length=10_000)
     plan = PlanField()
     servers = NeededServer(many=True, required=False, max_length=MAX_SERVERS)  # type: ignore[call-arg]
 

@@ -11,7 +11,7 @@ from chains.serializers import RunSerializer
 from chat import providers
 from chat.branches import Tree
 from chat.models import Conversation, Message
-from registry.inputs import Input
+from registry.inputs import Flag, Input, Text
 
 MAX_MESSAGE_BYTES = 32_000
 
@@ -33,7 +33,7 @@ def not_too_long(value: str) -> str:
 
 class SendSerializer(Input):
     conversation_id = serializers.UUIDField(required=False, allow_null=True, help_text="omit to start a new one")
-    user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
+    user_msg = Text(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
     approval = serializers.ChoiceField(
         ["auto", "ask"], required=False, help_text="ask: every step waits for your approval"
     )
@@ -41,7 +41,7 @@ class SendSerializer(Input):
         list(providers.CHOICES), required=False, help_text="of the model this conversation is held with from now on"
     )
 
-    preview = serializers.BooleanField(
+    preview = Flag(
         required=False, allow_null=True, help_text="plans of this conversation are shown before they run, from now on"
     )
     after = serializers.UUIDField(required=False, allow_null=True, help_text="the question it follows; else the newest")
@@ -54,7 +54,7 @@ class SendSerializer(Input):
 
 
 class EditSerializer(Input):
-    user_msg = serializers.CharField(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
+    user_msg = Text(help_text=f"at most {MAX_MESSAGE_BYTES // 1000} kB")
     approval = serializers.ChoiceField(["auto", "ask"], required=False)
 
     def validate_user_msg(self, value: str) -> str:

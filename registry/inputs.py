@@ -20,8 +20,35 @@ class Input(serializers.Serializer[Any]):
         return attrs
 
 
+class Text(serializers.CharField):
+    """A text, not something that could be written as one: DRF takes 5 for "5"."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class Flag(serializers.BooleanField):
+    """Of a body: true or false, and no word for them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid", input=data)
+        return data
+
+
+class Number(serializers.IntegerField):
+    """Of a body: a whole number, and no text that holds one."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, (str, bool)):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
 class WholeNumber(serializers.IntegerField):
-    """In the digits of a keyboard: Python reads those of any script, and takes 5.0 for 5."""
+    """Of a query string: in the digits of a keyboard: Python reads those of any script, and takes 5.0 for 5."""
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, str) and not (data.isascii() and data.lstrip("-").isdigit()):
@@ -32,7 +59,7 @@ class WholeNumber(serializers.IntegerField):
 class Words(Input):
     """What a list is searched for."""
 
-    q = serializers.CharField(required=False, allow_blank=True, max_length=10_000, help_text="words to look for")
+    q = Text(required=False, allow_blank=True, max_length=10_000, help_text="words to look for")
 
 
 def _listed(names: tuple[str, ...]) -> str:

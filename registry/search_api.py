@@ -9,7 +9,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.filters import filter_servers
-from registry.inputs import Input, WholeNumber, asked
+from registry.inputs import Input, Text, WholeNumber, asked
 from registry.models import Health, Server, Tool
 from registry.search import MAX_HITS, search_servers, search_tools
 from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
@@ -21,12 +21,10 @@ DEFAULT_HITS = 20
 class SearchQuerySerializer(Input):
     """What both searches take. Blank filters narrow nothing; NUL characters are refused by CharField."""
 
-    q = serializers.CharField(
-        default="", allow_blank=True, max_length=10_000, help_text="the first 2,000 characters count"
-    )
+    q = Text(default="", allow_blank=True, max_length=10_000, help_text="the first 2,000 characters count")
     limit = WholeNumber(default=DEFAULT_HITS, min_value=1, max_value=MAX_HITS)
-    tag = serializers.CharField(default="", allow_blank=True, max_length=64)
-    source = serializers.CharField(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
+    tag = Text(default="", allow_blank=True, max_length=64)
+    source = Text(default="", allow_blank=True, max_length=32)  # type: ignore[assignment]
     transport = serializers.ChoiceField(Server.Transport.choices, default="", allow_blank=True)
     auth_type = serializers.ChoiceField(Server.AuthType.choices, default="", allow_blank=True)
     health = serializers.ChoiceField(Health.choices, default="", allow_blank=True)

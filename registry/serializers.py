@@ -9,7 +9,7 @@ from rest_framework import serializers
 
 from registry.commands import fingerprint, is_confirmed
 from registry.credentials import CredentialsLost, decrypt
-from registry.inputs import Input, WholeNumber
+from registry.inputs import Input, Text, WholeNumber
 from registry.models import Connection, Health, HealthCheck, OAuthGrant, Policy, Server, Tool
 from registry.sharing_api import TeamField
 
@@ -150,7 +150,7 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
 class SecretsField(serializers.DictField):
     """Header or environment names → values, at most MAX_ITEMS. The values are never shown again."""
 
-    child = serializers.CharField(max_length=MAX_VALUE, allow_blank=True, trim_whitespace=False)
+    child = Text(max_length=MAX_VALUE, allow_blank=True, trim_whitespace=False)
 
     def to_internal_value(self, data: Any) -> dict[str, str]:
         values: dict[str, str] = super().to_internal_value(data)
@@ -174,22 +174,22 @@ class ServerInput(Input):
 
     one_of = ("url", "command", "openapi_url")
 
-    name = serializers.CharField(max_length=255)
-    title = serializers.CharField(max_length=255, required=False, allow_blank=True)
-    description = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
-    url = serializers.CharField(max_length=2_000, required=False)
+    name = Text(max_length=255)
+    title = Text(max_length=255, required=False, allow_blank=True)
+    description = Text(max_length=10_000, required=False, allow_blank=True)
+    url = Text(max_length=2_000, required=False)
     transport = serializers.ChoiceField(
         choices=[Server.Transport.STREAMABLE_HTTP, Server.Transport.SSE], required=False, help_text="of a url"
     )
-    command = serializers.CharField(max_length=1_000, required=False)
+    command = Text(max_length=1_000, required=False)
     args = serializers.ListField(
-        child=serializers.CharField(max_length=4_000, allow_blank=True, trim_whitespace=False),
+        child=Text(max_length=4_000, allow_blank=True, trim_whitespace=False),
         max_length=MAX_ITEMS,
         required=False,
     )
     env = SecretsField(required=False, write_only=True)
-    openapi_url = serializers.CharField(max_length=2_000, required=False)
-    tags = serializers.ListField(child=serializers.CharField(max_length=64), max_length=50, required=False)
+    openapi_url = Text(max_length=2_000, required=False)
+    tags = serializers.ListField(child=Text(max_length=64), max_length=50, required=False)
     auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False)
     credentials = SecretsField(required=False, write_only=True)
     visibility = serializers.ChoiceField(choices=Server.Visibility.choices, required=False)
@@ -215,7 +215,7 @@ class ApprovalInput(Input):
 
 
 class AcceptInput(Input):
-    schema_hash = serializers.CharField(
+    schema_hash = Text(
         required=False, max_length=64, help_text="of the definition that was looked at; another one is refused"
     )
 
@@ -250,7 +250,7 @@ class CommandSerializer(serializers.Serializer[Any]):
 
 
 class CommandInput(Input):
-    fingerprint = serializers.CharField(max_length=64, help_text="of the command that was looked at")
+    fingerprint = Text(max_length=64, help_text="of the command that was looked at")
 
 
 class ConnectionInput(Input):
@@ -262,19 +262,19 @@ class ConnectionInput(Input):
 class SignInFinishInput(Input):
     """What the authorisation server sent to our callback address, as parameters of its query."""
 
-    state = serializers.CharField(max_length=MAX_VALUE)
-    code = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
-    iss = serializers.CharField(max_length=MAX_VALUE, required=False)
-    error = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
-    error_description = serializers.CharField(max_length=MAX_VALUE, required=False, allow_blank=True)
+    state = Text(max_length=MAX_VALUE)
+    code = Text(max_length=MAX_VALUE, required=False, allow_blank=True)
+    iss = Text(max_length=MAX_VALUE, required=False)
+    error = Text(max_length=MAX_VALUE, required=False, allow_blank=True)
+    error_description = Text(max_length=MAX_VALUE, required=False, allow_blank=True)
 
 
 class ServerFilters(Input):
     """Query parameters of the list and, but for sort, of the search."""
 
-    q = serializers.CharField(required=False, allow_blank=True, max_length=500)
-    tag = serializers.CharField(required=False, allow_blank=True, max_length=64)
-    source = serializers.CharField(required=False, allow_blank=True, max_length=32)  # type: ignore[assignment]
+    q = Text(required=False, allow_blank=True, max_length=500)
+    tag = Text(required=False, allow_blank=True, max_length=64)
+    source = Text(required=False, allow_blank=True, max_length=32)  # type: ignore[assignment]
     transport = serializers.ChoiceField(choices=Server.Transport.choices, required=False, allow_blank=True)
     auth_type = serializers.ChoiceField(choices=Server.AuthType.choices, required=False, allow_blank=True)
     health = serializers.ChoiceField(choices=Health.choices, required=False, allow_blank=True)

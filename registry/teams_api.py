@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from registry.api import Conflict, caller, validated
+from registry.inputs import Input, Text
 from registry.models import Team, TeamQuerySet
 from registry.services import teams as services
 
@@ -40,8 +41,8 @@ def role_of(team: Any) -> Team.Role:
     return Team.Role.ADMIN if team.is_admin else Team.Role.MEMBER
 
 
-class TeamInput(serializers.Serializer[Any]):
-    name = serializers.CharField(max_length=80)
+class TeamInput(Input):
+    name = Text(max_length=80)
 
 
 class MemberSerializer(serializers.Serializer[Any]):
@@ -55,11 +56,11 @@ class PeopleSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField()
 
 
-class InviteInput(serializers.Serializer[Any]):
-    username = serializers.CharField(max_length=150)
+class InviteInput(Input):
+    username = Text(max_length=150)
 
 
-class RoleInput(serializers.Serializer[Any]):
+class RoleInput(Input):
     role = serializers.ChoiceField([Team.Role.ADMIN, Team.Role.MEMBER])
 
 

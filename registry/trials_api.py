@@ -20,7 +20,7 @@ from rest_framework.views import APIView
 
 from registry.api import connection_of, visible_server
 from registry.async_api import authenticated_user, documented_by
-from registry.inputs import Input, validated
+from registry.inputs import Flag, Input, validated
 from registry.models import Connection, Policy, Server, Tool
 from registry.pages import PageRequest, message_of, refusal
 from registry.tool_forms import ToolForm
@@ -50,7 +50,7 @@ class CallFailed(APIException):
 
 class CallInput(Input):
     arguments = serializers.DictField(default=dict)
-    confirm = serializers.BooleanField(default=False)
+    confirm = Flag(default=False)
 
     def validate_arguments(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if len(json.dumps(arguments)) > MAX_ARGUMENTS_BYTES:

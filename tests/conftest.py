@@ -19,6 +19,23 @@ from tests.quickly import PASSWORD_HASHERS, empty_tables
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
+STARTS_THE_PRODUCT = ("test_faults", "test_up", "test_fuzz", "test_ending")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What one process does together when several share the tests: a file, the browser's folder, all that look at the
+    one running product. What starts the product takes longest and comes first."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(place_of(item)))
+    items.sort(key=lambda item: place_of(item) not in ("browser", "stack") and item.path.stem not in STARTS_THE_PRODUCT)
+
+
+def place_of(item: pytest.Item) -> str:
+    if item.path.parent.name == "browser":
+        return "browser"
+    return "stack" if "stack" in getattr(item, "fixturenames", ()) else f"{item.path.parent.name}/{item.path.stem}"
+
 
 @pytest.fixture(autouse=True, scope="session")
 def quickly() -> Iterator[None]:

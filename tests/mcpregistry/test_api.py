@@ -126,3 +126,20 @@ class TestPages:
             Server.objects.create(slug=f"s{n}", name=f"{n}", source="test", visibility="public")
         url = api.get("/registry?sort=name&limit=1").json()["next"]
         assert api.get(url.replace("sort=name", "sort=tools")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/teams", {"name": 0}, "name"),
+        ("/registry", {"name": 7, "url": "https://a.example/mcp"}, "name"),
+        ("/registry", {"name": "a", "url": "https://a.example/mcp", "tags": [1]}, "tags"),
+        ("/chat", {"user_msg": 5}, "user_msg"),
+        ("/chat", {"user_msg": "a", "preview": "yes"}, "preview"),
+        ("/chain/templates", {"name": True, "plan": {}}, "name"),
+    ],
+)
+def test_what_could_be_written_as_a_text_or_a_flag_is_none(api, path, body, field):
+    told = api.post(path, body)
+    assert told.status_code == 400
+    assert field in told.json()["error"]["fields"]
