@@ -247,7 +247,7 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["mcpregistry.renderers.QuickJSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["mcpregistry.parsers.StrictJSONParser"],
     "DEFAULT_PAGINATION_CLASS": "mcpregistry.api.CursorPagination",
     "EXCEPTION_HANDLER": "mcpregistry.api.exception_handler",

@@ -1,6 +1,5 @@
 """The workspace: conversations as pages, what is said through a form, Markdown made harmless."""
 
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
