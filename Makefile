@@ -34,7 +34,7 @@ ifneq ($(PYTEST_ARGS),)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 else
 	@status=0; \
-	$(BIN)/python -m pytest tests -m "not thorough and not alone" -n 3 --dist loadgroup --no-loadscope-reorder || status=$$?; \
+	$(BIN)/python -m pytest tests -m "not thorough and not alone" -n 3 --no-loadscope-reorder || status=$$?; \
 	$(BIN)/python -m pytest tests -m "alone and not thorough" || status=$$?; exit $$status
 endif
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import django_rq
 import pytest
@@ -11,6 +12,7 @@ from knox.models import AuthToken
 from redis import Redis
 from rest_framework.test import APIClient
 from rq import SimpleWorker
+from xdist.scheduler import LoadScopeScheduling
 
 from registry.commands import fingerprint
 from registry.models import Server
@@ -19,22 +21,29 @@ from tests.quickly import PASSWORD_HASHERS, empty_tables
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
-STARTS_THE_PRODUCT = ("test_faults", "test_up", "test_fuzz", "test_ending")
+ONE_PRODUCT = ("test_edge", "test_openapi_product", "test_readme", "test_up")  # look at the one that is running
+STARTS_THE_PRODUCT = (*ONE_PRODUCT, "test_ending", "test_faults", "test_fuzz")
+
+
+class Together(LoadScopeScheduling):
+    """What one process does together when several share the tests: a file, the browser's folder, all that look at the
+    one running product."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = Path(nodeid.partition("::")[0])
+        if path.parent.name == "browser":
+            return "browser"
+        return "product" if path.stem in ONE_PRODUCT else str(path)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    return Together(config, log)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What one process does together when several share the tests: a file, the browser's folder, all that look at the
-    one running product. What starts the product takes longest and comes first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(place_of(item)))
-    items.sort(key=lambda item: place_of(item) not in ("browser", "stack") and item.path.stem not in STARTS_THE_PRODUCT)
-
-
-def place_of(item: pytest.Item) -> str:
-    if item.path.parent.name == "browser":
-        return "browser"
-    return "stack" if "stack" in getattr(item, "fixturenames", ()) else f"{item.path.parent.name}/{item.path.stem}"
+    """What starts the product takes longest and comes first."""
+    items.sort(key=lambda item: item.path.parent.name != "browser" and item.path.stem not in STARTS_THE_PRODUCT)
 
 
 @pytest.fixture(autouse=True, scope="session")

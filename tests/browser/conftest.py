@@ -43,9 +43,9 @@ def model() -> Iterator[Toy]:
 
 @pytest.fixture(scope="package")
 def site(model: Toy) -> Iterator[Stack]:
-    """The product with a language model."""
+    """The product with a language model, and searching by words only: loading what embeds takes longest of all."""
     told = {"LLM_PROVIDER": "openai", "OPENAI_API_KEY": PLANTED_KEY, "OPENAI_BASE_URL": model.url}
-    with running_stack(**told, LOG_LEVEL="INFO") as running:
+    with running_stack(**told, LOG_LEVEL="INFO", EMBEDDING_MODEL="off") as running:
         yield running
 
 
