@@ -21,6 +21,8 @@ def main() -> None:
     import_module("registry.embeddings").load_in_background().join()
     queries = [line.rstrip("\n") for line in sys.stdin]
     asked = [import_module("registry.search.query").parse(query) for query in queries]
+    for query in asked:
+        query.embedding.result()  # what is still to be computed would be found in the cache later on
     import_module("registry.embeddings").forget_queries()
     connection = import_module("django.db").connection
     print(json.dumps([once(query, connection) for query in asked]))

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import cycle
 from urllib.parse import quote
 
 from bench.own_database import lines
@@ -97,7 +98,7 @@ def side_by_side(repeat: int) -> list[float]:
     """Searches a second of eight clients, different queries."""
     site, _ = loaded_site()
     rounds = []
-    asked = iter(queries()[600:])
+    asked = cycle(queries()[600:])
     for _ in range(repeat):
         rounds.append(throughput(site, asked))
     return rounds

@@ -108,7 +108,6 @@ class CursorPagination(pagination.CursorPagination):
         self.address = request.build_absolute_uri()
         self.page_size = self.get_page_size(request)
         self.ordering = tuple(self.ordering)
-        self.count = queryset.count()
         place = self._place(once(request.query_params, self.cursor_query_param))
         try:
             after = queryset.filter(self._after(place)) if place else queryset
@@ -117,6 +116,8 @@ class CursorPagination(pagination.CursorPagination):
             raise InvalidCursor from error
         self.rows = rows[: self.page_size]
         self.has_next = len(rows) > self.page_size
+        is_whole = not place and not self.has_next
+        self.count = len(rows) if is_whole else queryset.count()
         return self.rows
 
     def get_page_size(self, request: Any) -> int:

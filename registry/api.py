@@ -24,6 +24,7 @@ from registry.ordering import SORTS, ordered
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
 from registry.search import list_filter
 from registry.serializers import (
+    UNSHOWN,
     AcceptInput,
     CommandInput,
     CommandSerializer,
@@ -99,7 +100,7 @@ class ServerList(generics.GenericAPIView):
         filters = asked(ServerFilters, request)
         servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
         servers = list_filter(servers, filters.get("q", ""))
-        servers = ordered(shown(servers, request.user), filters["sort"], filters.get("q", ""))
+        servers = ordered(shown(servers, request.user).defer(*UNSHOWN), filters["sort"], filters.get("q", ""))
         assert self.paginator is not None
         self.paginator.ordering = SORTS[filters["sort"]]  # type: ignore[attr-defined]
         rows = self.paginate_queryset(servers) or []

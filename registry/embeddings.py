@@ -29,7 +29,7 @@ from registry.models import EMBEDDING_DIMENSIONS
 logger = logging.getLogger(__name__)
 
 SIDE_BY_SIDE = 2  # batches
-BATCH_SIZE = 8  # larger ones are filled up to their longest text, and no faster for it
+BATCH_SIZE = 4  # larger ones are filled up to their longest text, and no faster for it
 MAX_EMBEDDED_CHARACTERS = 2_000  # longer texts only cost tokenising
 MAX_TEXT_TOKENS = 160  # of the 256 the model reads: a third faster, for 0.001 of nDCG by meaning alone
 MAX_QUERY_TOKENS = 256
@@ -88,20 +88,18 @@ class _Model:
         return encoder
 
     def _quickened(self, transformer: Any) -> Any:
-        """Two or three times as fast: in half precision where the processor computes in it (the cosine with exact
-        vectors is 0.9999), else with matrices of whole numbers of 8 bits and a scale for each of their rows (0.98, and
-        search finds as well: docs/benchmarks.md)."""
+        """Several times as fast: with matrices of whole numbers of 8 bits and a scale for each of their rows (0.98
+        is the cosine with exact vectors, and search finds as well: docs/benchmarks.md), else in half precision where
+        the processor computes in it (0.9999)."""
         torch = self.torch
-        if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-            return transformer.to(torch.bfloat16)
-        if torch.backends.quantized.engine not in INTEGER_ENGINES:
-            return transformer
-        quantization = importlib.import_module("torch.ao.quantization")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of its successor, which is not in the pinned version
-            return quantization.quantize_dynamic(
-                transformer, {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
-            )
+        if torch.backends.quantized.engine in INTEGER_ENGINES:
+            quantization = importlib.import_module("torch.ao.quantization")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of its successor, which is not in the pinned version
+                return quantization.quantize_dynamic(
+                    transformer, {torch.nn.Linear: quantization.per_channel_dynamic_qconfig}
+                )
+        return transformer.to(torch.bfloat16) if torch.ops.mkldnn._is_mkldnn_bf16_supported() else transformer
 
     def _recorded(self, encoder: Any) -> Any:
         """The model as one call for one text: what Python does between its three hundred operations costs as much as a

@@ -51,6 +51,8 @@ class ServerSerializer(serializers.ModelSerializer[Server]):
 
 
 COLUMNS = [name for name in ServerSerializer.Meta.fields if name not in ("sources", "connected", "team")]
+# Not in its JSON, and a good part of what a list of servers would read.
+UNSHOWN = [one.name for one in Server._meta.concrete_fields if not {one.name, one.attname} & {*COLUMNS, "team"}]
 
 
 def _plain(value: Any) -> Any:

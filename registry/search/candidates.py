@@ -11,8 +11,8 @@ from typing import Any
 from registry.prepared import Statement, ask
 from registry.search.query import Query
 
-CANDIDATES = 60  # of each kind; more find hardly anything better and cost more
-COMMON_ROWS = 2_000  # any of them are scored where all words are common: they say little there
+CANDIDATES = 40  # of each kind; more find hardly anything better and cost more
+COMMON_ROWS = 1_000  # any of them are scored where all words are common: they say little there
 
 SHARING = """SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
 WHERE {among} AND words @@ %s::tsquery ORDER BY words_score LIMIT {limit}"""

@@ -11,7 +11,7 @@ from registry.prepared import ask
 from registry.search.spelling import MAX_WORDS, READINGS
 
 MAX_QUERY_CHARACTERS = 2_000
-MAX_LEXICAL_ROWS = 2_000  # that the rarest words of a query may match together
+MAX_LEXICAL_ROWS = 1_000  # that the rarest words of a query may match together
 MAX_COMPLETIONS = 8
 
 # The stems of the text; where the last one is in no row yet, the words it may become, the commonest first; what words

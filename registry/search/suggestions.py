@@ -6,13 +6,14 @@ from functools import reduce
 from operator import and_, or_
 from typing import Any
 
-from django.contrib.postgres.expressions import ArraySubquery
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import QuerySet
-from django.db.models.functions import Lower
+from django.db.models import QuerySet, UUIDField, Value
+from django.db.models.functions import Cast, Lower
 
 from registry.embeddings import split_words, storable
 from registry.models import SearchDocument, Server, ServerQuerySet, equals_any
+from registry.prepared import Statement, ask
 from registry.search.spelling import readings
 
 MAX_WORDS = 8
@@ -27,8 +28,12 @@ def list_filter(servers: ServerQuerySet, q: str) -> ServerQuerySet:
     if not words:
         return servers.none() if text else servers
     first, *others = [*_begin_with(text), *_hold([word for word in words if len(word) > 1])]
-    # Found first and then looked up: left to itself, Postgres may join the whole list row by row.
-    return servers.filter(equals_any("pk", ArraySubquery(first.union(*others))))
+    # Found first, once for the page and the count, and then looked up: left to itself, Postgres may join the whole list
+    # row by row. The ids go back as they came, in one string.
+    found = Statement.of(first.union(*others))
+    one_string = f"SELECT array_agg(id)::text FROM ({found.sql}) AS found (id)"  # nosec B608 # a queryset's own SQL
+    [(ids,)] = ask(one_string, found.parameters)
+    return servers.filter(equals_any("pk", Cast(Value(ids), ArrayField(UUIDField())))) if ids else servers.none()
 
 
 def _begin_with(text: str) -> Iterator[QuerySet[Any]]:
