@@ -23,11 +23,12 @@ COPIES = 9  # of each document, with noise in their vectors
 NOISE = 0.05  # in each of 384 numbers, at most half of it: the copy's cosine with its original is about 0.96
 # Both indexes are made again afterwards: for as many rows that is faster than adding to them.
 BIG = "SET maintenance_work_mem = '1GB'"
-DROP = "DROP INDEX search_document_words, search_document_embedding"
+DROP = "DROP INDEX IF EXISTS search_document_words, search_document_embedding"
 COPY = f"""
 INSERT INTO search_documents (server_id, tool_id, is_open, words, bm25, embedding)
 SELECT server_id, -(copy * 10000000 + id), is_open, words, bm25, l2_normalize(embedding::vector + (
-    SELECT array_agg((random() - 0.5) * {NOISE} + 0 * documents.id)::vector(384) FROM generate_series(1, 384)
+    SELECT array_agg((random() - 0.5) * {NOISE} + 0 * documents.id + 0 * place)::vector(384)
+    FROM generate_series(1, 384) AS place
 ))::halfvec(384) FROM search_documents AS documents, generate_series(1, {COPIES}) AS copy
 WHERE tool_id > 0 AND embedding IS NOT NULL
 """  # nosec B608 # put together from constants of this file

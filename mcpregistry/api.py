@@ -103,6 +103,7 @@ class CursorPagination(pagination.CursorPagination):
     max_page_size = 200
     page_size_query_param = "limit"
     ordering: Any = ("-created_at", "-id")
+    total: int | None = None  # rows of all pages, where the view knows it
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
         self.address = request.build_absolute_uri()
@@ -116,8 +117,9 @@ class CursorPagination(pagination.CursorPagination):
             raise InvalidCursor from error
         self.rows = rows[: self.page_size]
         self.has_next = len(rows) > self.page_size
-        is_whole = not place and not self.has_next
-        self.count = len(rows) if is_whole else queryset.count()
+        if self.total is None:
+            is_whole = not place and not self.has_next
+            self.total = len(rows) if is_whole else queryset.count()
         return self.rows
 
     def get_page_size(self, request: Any) -> int:
@@ -160,7 +162,7 @@ class CursorPagination(pagination.CursorPagination):
         return after & Q(**{f"{names[0]}__{later[0]}e": place[0]})
 
     def get_paginated_response(self, data: Any) -> Response:
-        return Response({"results": data, "next": self.get_next_link(), "count": self.count})
+        return Response({"results": data, "next": self.get_next_link(), "count": self.total})
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         size = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}

@@ -99,10 +99,11 @@ class ServerList(generics.GenericAPIView):
         """The servers you may see, page by page."""
         filters = asked(ServerFilters, request)
         servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
-        servers = list_filter(servers, filters.get("q", ""))
-        servers = ordered(shown(servers, request.user).defer(*UNSHOWN), filters["sort"], filters.get("q", ""))
+        fitting = list_filter(servers, filters.get("q", ""))
+        servers = ordered(shown(fitting.servers, request.user).defer(*UNSHOWN), filters["sort"], filters.get("q", ""))
         assert self.paginator is not None
         self.paginator.ordering = SORTS[filters["sort"]]  # type: ignore[attr-defined]
+        self.paginator.total = fitting.total  # type: ignore[attr-defined]
         rows = self.paginate_queryset(servers) or []
         return self.get_paginated_response([SHOWN.to_representation(row) for row in rows])
 

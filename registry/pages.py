@@ -44,7 +44,7 @@ def paginate(request: HttpRequest, rows: QuerySet[Any], ordering: tuple[str, ...
         items = paginator.paginate_queryset(rows, Request(request))
     except ValidationError as error:
         raise Http404("This page of the list does not exist.") from error
-    return Page(items or [], paginator.get_next_link(), paginator.count)
+    return Page(items or [], paginator.get_next_link(), paginator.total or 0)
 
 
 def first_sentence(detail: Any) -> str:

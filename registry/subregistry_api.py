@@ -168,7 +168,7 @@ def _validated(serializer: Any) -> dict[str, Any]:
 
 
 def _page(filters: dict[str, Any], after: tuple[datetime, UUID] | None) -> ServerQuerySet:
-    servers = list_filter(_public(), filters["search"])
+    servers = list_filter(_public(), filters["search"]).servers
     if filters["updated_since"]:
         servers = servers.filter(updated_at__gte=filters["updated_since"])
     else:

@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.search import SearchQuery
+from django.core.exceptions import EmptyResultSet
 from django.db.models import QuerySet, UUIDField, Value
 from django.db.models.functions import Cast, Lower
 
@@ -19,21 +22,35 @@ from registry.search.spelling import readings
 MAX_WORDS = 8
 
 
-def list_filter(servers: ServerQuerySet, q: str) -> ServerQuerySet:
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    servers: ServerQuerySet
+    total: int | None  # None: nobody counted them yet
+
+
+def list_filter(servers: ServerQuerySet, q: str) -> Fitting:
     """Servers whose name, title or slug begins so, or that have every typed word at the beginning of words of their own
     text or of one tool's. Each way is a walk of an index; an empty `q` narrows nothing. One letter alone begins too
     many words to be a help: it is looked for at the beginning of names only."""
     text = storable(q).strip().lower()
     words = split_words(text).split()[:MAX_WORDS]
     if not words:
-        return servers.none() if text else servers
+        return Fitting(servers.none(), 0) if text else Fitting(servers, None)
     first, *others = [*_begin_with(text), *_hold([word for word in words if len(word) > 1])]
-    # Found first, once for the page and the count, and then looked up: left to itself, Postgres may join the whole list
-    # row by row. The ids go back as they came, in one string.
-    found = Statement.of(first.union(*others))
-    one_string = f"SELECT array_agg(id)::text FROM ({found.sql}) AS found (id)"  # nosec B608 # a queryset's own SQL
-    [(ids,)] = ask(one_string, found.parameters)
-    return servers.filter(equals_any("pk", Cast(Value(ids), ArrayField(UUIDField())))) if ids else servers.none()
+    # Found first and then looked up: left to itself, Postgres may join the whole list row by row.
+    return _by_id(servers, servers.filter(equals_any("pk", ArraySubquery(first.union(*others)))))
+
+
+def _by_id(servers: ServerQuerySet, fitting: ServerQuerySet) -> Fitting:
+    """Those that fit by their ids, which go to and fro in one string: neither the page nor its count looks for them
+    again."""
+    try:
+        sql, parameters = Statement.of(fitting.order_by().values("pk"))
+    except EmptyResultSet:  # a filter that nothing can fit
+        return Fitting(servers.none(), 0)
+    [(ids, total)] = ask(f"SELECT array_agg(id)::text, count(*) FROM ({sql}) AS fitting (id)", parameters)  # nosec B608
+    by_id = equals_any("pk", Cast(Value(ids), ArrayField(UUIDField())))
+    return Fitting(servers.filter(by_id) if ids else servers.none(), total)
 
 
 def _begin_with(text: str) -> Iterator[QuerySet[Any]]:

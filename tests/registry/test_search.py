@@ -141,7 +141,7 @@ def test_a_rare_word_counts_more_than_a_common_one(alice: User, no_model: None) 
 )
 def test_a_slip_of_the_finger_is_forgiven(typed: str, cast: dict[str, Server], alice: User, no_model: None) -> None:
     assert found(typed, alice) == ["skyline"]
-    assert [server.slug for server in list_filter(Server.objects.all(), typed)] == ["skyline"]
+    assert [server.slug for server in list_filter(Server.objects.all(), typed).servers] == ["skyline"]
     assert "matches" in search_servers(typed, user=alice).hits[0].why
 
 
@@ -150,7 +150,7 @@ def test_a_word_that_is_known_is_not_read_as_another(alice: User, no_model: None
     make_server("mauls", "maul")
     refresh_terms()
     assert found("maul", alice) == ["mauls"]
-    assert [server.slug for server in list_filter(Server.objects.all(), "maul")] == ["mauls"]
+    assert [server.slug for server in list_filter(Server.objects.all(), "maul").servers] == ["mauls"]
 
 
 def test_what_is_new_is_found_before_anything_is_indexed(alice: User, no_model: None) -> None:
@@ -172,7 +172,7 @@ def test_without_words_come_the_newest(cast: dict[str, Server], alice: User) -> 
 def test_no_query_breaks_it(q: str, cast: dict[str, Server], alice: User) -> None:
     assert isinstance(search_servers(q, user=alice), SearchResult)
     assert len(search_tools(q, tools=Tool.objects.present()).hits) <= 6
-    assert list(list_filter(Server.objects.all(), q)) is not None
+    assert list(list_filter(Server.objects.all(), q).servers) is not None
 
 
 # How it degrades
@@ -279,11 +279,11 @@ def test_a_search_costs_the_same_queries_whatever_it_finds(
     ],
 )
 def test_a_list_is_narrowed_by_the_beginnings_of_words(q: str, slugs: list[str], cast: dict[str, Server]) -> None:
-    assert [server.slug for server in list_filter(Server.objects.all(), q)] == slugs
+    assert [server.slug for server in list_filter(Server.objects.all(), q).servers] == slugs
 
 
 def test_an_empty_q_narrows_no_list(cast: dict[str, Server]) -> None:
-    assert list_filter(Server.objects.all(), "").count() == 4
+    assert list_filter(Server.objects.all(), "").servers.count() == 4
 
 
 # Scores
