@@ -26,7 +26,7 @@ def talking(**environment: str) -> Iterator[tuple[Stack, Toy]]:
     model, toy = running_toy("llm"), running_toy("text")
     provider = {"LLM_PROVIDER": "openai", "OPENAI_API_KEY": "scripted", "OPENAI_BASE_URL": model.url}
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", **provider, **environment) as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off", **provider, **environment) as stack:
             connect(stack, toy)
             turn(stack, model)
             yield stack, model

@@ -6,9 +6,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.client import HTTPConnection
+from http.cookiejar import CookieJar
 from itertools import count
 from typing import Any
+from urllib.request import HTTPCookieProcessor, build_opener
 
 from bench.chain import PLAN, call, connect, last_event
 from bench.search import NOUNS, VERBS, load, wait_for_vectors
@@ -22,6 +25,7 @@ HEAD = [
     "| --- | --- | --- | --- | --- | --- | --- |",
 ]
 Request = tuple[str, str, Any]  # method, path, body
+SIGNED_IN = object()  # in the place of a body: a person's page, by their session and not by a token
 
 
 def endpoints(run_id: str) -> dict[str, Callable[[int], Request]]:
@@ -37,7 +41,8 @@ def endpoints(run_id: str) -> dict[str, Callable[[int], Request]]:
         "GET /registry/search": lambda n: ("GET", f"/registry/search?q={words(n)}&limit=10", None),
         "GET /registry/tools/search": lambda n: ("GET", f"/registry/tools/search?q={words(n)}&limit=10", None),
         "GET /registry/{id}": lambda n: ("GET", "/registry/toy", None),
-        "GET /servers/{id}, the page": lambda n: ("GET", "/servers/toy", None),
+        "GET /servers/{id}, the page": lambda n: ("GET", "/servers/toy", SIGNED_IN),
+        "GET /servers, the page": lambda n: ("GET", "/servers", SIGNED_IN),
         "GET /chat": lambda n: ("GET", "/chat", None),
         "GET /chain/runs": lambda n: ("GET", "/chain/runs", None),
         "GET /chain/runs/{id}": lambda n: ("GET", f"/chain/runs/{run_id}", None),
@@ -84,17 +89,27 @@ def taken(stack: Stack, ask: Callable[[int], Request], clients: int) -> list[flo
 
 def work(stack: Stack, ask: Callable[[int], Request], numbered: "count[int]", until: float, took: list[float]) -> None:
     connection = HTTPConnection("127.0.0.1", stack.port, timeout=30)
-    headers = {"Authorization": f"Token {stack.token}", "Content-Type": "application/json"}
+    by_token = {"Authorization": f"Token {stack.token}", "Content-Type": "application/json"}
+    by_session = {"Cookie": session_of(stack), "Accept": "text/html"}
     while time.monotonic() < until:
         method, path, data = ask(next(numbered))
         began = time.perf_counter()
-        connection.request(method, path, None if data is None else json.dumps(data), headers)
+        headers = by_session if data is SIGNED_IN else by_token
+        connection.request(method, path, None if data in (None, SIGNED_IN) else json.dumps(data), headers)
         response = connection.getresponse()
         response.read()
         took.append((time.perf_counter() - began) * 1000)
-        if response.status >= 400:
+        if response.status != 200:
             raise RuntimeError(f"{method} {path}: {response.status}")
     connection.close()
+
+
+@cache
+def session_of(stack: Stack) -> str:
+    """The cookie of the person whom the printed link signs in; the link holds once."""
+    jar = CookieJar()
+    with build_opener(HTTPCookieProcessor(jar)).open(stack.sign_in_link, timeout=30):  # nosec B310 # of this machine
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in jar)
 
 
 def numbers(took: list[float]) -> str:

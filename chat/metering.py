@@ -114,7 +114,8 @@ class MeteredModel:
         try:
             for piece, cost in self.models[0].stream(messages):
                 usage += cost
-                yield piece
+                if piece:  # the first of many a model is empty, and would only make the next wait for its turn
+                    yield piece
         finally:
             self.meter.add(self.models[0], usage, time.monotonic() - started)
 

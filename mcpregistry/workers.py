@@ -24,7 +24,7 @@ from chains import executor, waking
 from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
 from chat import driving, telling
 from mcpregistry import processes, tracing
-from registry import watchdog
+from registry import embeddings, watchdog
 from registry.connectors import mcp
 from registry.services.probing import BATCH_JOB, PROBE_JOB
 from registry.trials import JOB as TRIAL_JOB
@@ -133,6 +133,7 @@ class TurnsWorker(SimpleWorker):
         share_connections(TURNS_CONNECTIONS)
         waking.keep_a_loop()
         telling.tell_together()
+        embeddings.load_in_background()  # else the first turn waits for it
         self.places = threading.BoundedSemaphore(settings.CHAT_TURNS)
         return super().work(*args, **options)
 
