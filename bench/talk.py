@@ -13,6 +13,7 @@ from typing import Any
 from bench.chain import call, connect
 from bench.crowd import Memory, check, events_of
 from bench.measure import Figures
+from bench.search import wait_for_vectors
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
@@ -28,6 +29,7 @@ def talking(**environment: str) -> Iterator[tuple[Stack, Toy]]:
     try:
         with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off", **provider, **environment) as stack:
             connect(stack, toy)
+            wait_for_vectors(stack, "upper case")  # until the models are loaded, which takes both cores for a while
             turn(stack, model)
             yield stack, model
     finally:
@@ -110,7 +112,7 @@ def streamed(stack: Stack, path: str) -> Iterator[dict[str, Any]]:
 
 def fifty_conversations(repeat: int) -> tuple[list[float], list[str]]:
     """Tokens a second in each answer, where 50 conversations begin at once; fails where a word is lost or doubled."""
-    with talking(WORKERS="2") as (stack, model):
+    with talking(WORKERS="2", RUNS_AT_ONCE=str(CONVERSATIONS)) as (stack, model):
         crowds = [crowd(stack, model) for _ in range(repeat)]
     return [rate for rates, _ in crowds for rate in rates], [line for _, line in crowds]
 

@@ -20,7 +20,7 @@ from rq.queue import Queue
 from rq.timeouts import TimerDeathPenalty
 from rq.utils import import_attribute
 
-from chains import executor, waking
+from chains import executor, rehearsal, waking
 from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
 from chat import driving, telling
 from mcpregistry import processes, tracing
@@ -62,6 +62,8 @@ def preload(queues: list[Queue]) -> None:
     for queue in queues:
         importlib.import_module(JOBS_OF_QUEUE[queue.name])
     mcp.preload()
+    if any(queue.name == "runs" for queue in queues):
+        rehearsal.rehearse()
 
 
 class ForkingWorker(Worker):
