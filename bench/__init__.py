@@ -3,6 +3,7 @@
 A measure takes how often to repeat and returns what each repetition took, perhaps with lines that say more.
 """
 
+from bench.capacity import backed_up, left_by_runs, turns_a_second
 from bench.chain import chain_to_finished, overhead_per_step, request_to_first_call
 from bench.crowd import fifty_runs, memory_of_fifty
 from bench.measure import Measure
@@ -51,6 +52,9 @@ MEASURES = {
             "endpoints", "requests/s", 1, "GET /registry by one client, and every main endpoint", endpoint_throughput
         ),
         Measure("rest", "MB", 1, "memory of all processes of `make run` with two workers, at rest", memory_at_rest),
+        Measure("turns", "turns/s", 3, "chat turns without a step, one worker, eight people", turns_a_second),
+        Measure("runs-stored", "MB", 1, "what a thousand runs of three steps take in Postgres", left_by_runs),
+        Measure("backup", "s", 3, "`manage.py backup` of the registry of all recorded servers", backed_up),
         Measure("search", "ms", 200, "GET /registry/search over 2,000 servers, by HTTP", search_latency),
         Measure("quality", "nDCG@10", 1, "search on five retrieval benchmarks", quality),
         Measure("load-all", "s", 1, "18,856 recorded servers loaded, merged and embedded by one worker", loading),

@@ -16,6 +16,8 @@ STEPS = [
     {"id": "s2", "server": "toy", "tool": "reverse", "arguments": {"text": {"$ref": "s1#/text"}}},
     {"id": "s3", "server": "toy", "tool": "count_words", "arguments": {"text": {"$ref": "s2#/text"}}},
 ]
+# Nothing of our own start in the background: no demo server, no embedding model.
+QUIET = {"STDIO_SERVERS": "off", "EMBEDDING_MODEL": "off"}
 INPUTS = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
 PLAN = {"version": 1, "inputs": INPUTS, "steps": STEPS, "outputs": {"words": {"$ref": "s3#/json/words"}}}
 
@@ -23,7 +25,7 @@ PLAN = {"version": 1, "inputs": INPUTS, "steps": STEPS, "outputs": {"words": {"$
 def chain_to_finished(repeat: int) -> list[float]:
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off") as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", **QUIET) as stack:
             connect(stack, toy)
             run_once(stack)
             return [run_once(stack) for _ in range(repeat)]
@@ -77,7 +79,7 @@ def overhead_per_step(repeat: int) -> list[float]:
     """What a step of a 20-step chain costs beyond the same call made directly in one open session; milliseconds."""
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off") as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", **QUIET) as stack:
             connect(stack, toy)
             per_step(stack)
             return [per_step(stack) - asyncio.run(per_direct_call(toy)) for _ in range(repeat)]
@@ -106,7 +108,7 @@ def request_to_first_call(repeat: int) -> list[float]:
     """From sending the request to the first call's arrival at the tool's server, milliseconds."""
     toy = running_toy("clock")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off") as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", **QUIET) as stack:
             connect(stack, toy)
             first_call(stack)
             return [first_call(stack) for _ in range(repeat)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from bench.chain import PLAN, call, connect
+from bench.chain import PLAN, QUIET, call, connect
 from tests.stack import Stack, running_stack
 from tests.toys import running_toy
 
@@ -30,7 +30,7 @@ def memory_of_fifty(repeat: int) -> list[float]:
 def _crowd() -> tuple[float, float]:
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", WORKERS="2") as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", WORKERS="2", **QUIET) as stack:
             connect(stack, toy)
             memory = Memory(stack)
             began = time.monotonic()

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from bench.chain import call, connect, last_event
+from bench.chain import QUIET, call, connect, last_event
 from tests.stack import Stack, running_stack
 from tests.toys import running_toy
 
@@ -15,7 +15,7 @@ def twenty_at_once(repeat: int) -> list[float]:
     """Seconds from the request to the last event."""
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off") as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", **QUIET) as stack:
             connect(stack, toy)
             side_by_side(stack)
             return [side_by_side(stack) for _ in range(repeat)]

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from bench.chain import call, connect
+from bench.chain import QUIET, call, connect
 from bench.parallel import waiting
 from tests.chains.following import signed_in
 from tests.stack import Stack, running_stack
@@ -21,7 +21,7 @@ def event_to_viewer(repeat: int) -> list[float]:
     """Milliseconds from an event's time, set before its transaction ends, to its arrival at a viewer."""
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", WORKERS=str(RUNS)) as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", WORKERS=str(RUNS), **QUIET) as stack:
             connect(stack, toy)
             return [taken for _ in range(repeat) for taken in watched_once(stack)]
     finally:

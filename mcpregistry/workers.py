@@ -39,6 +39,7 @@ FROZEN = {
     TRIAL_JOB: "registry.jobs.call_frozen",
 }
 TURNS_CONNECTIONS = 8
+LOADING_NICE = 10
 PLACE_LOOK_S = 5.0
 HAND_BACK_S = 3.0  # what whoever ended this worker waits at least
 JOBS_OF_QUEUE = {"runs": "chains.jobs", "probes": "registry.jobs", "chat": "chat.jobs", "catalogue": "registry.jobs"}
@@ -135,7 +136,7 @@ class TurnsWorker(SimpleWorker):
         share_connections(TURNS_CONNECTIONS)
         waking.keep_a_loop()
         telling.tell_together()
-        embeddings.load_in_background()  # else the first turn waits for it
+        embeddings.load_in_background(nice=LOADING_NICE)  # else the first turn waits for it
         self.places = threading.BoundedSemaphore(settings.CHAT_TURNS)
         return super().work(*args, **options)
 

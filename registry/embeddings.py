@@ -14,6 +14,7 @@ import importlib
 import logging
 import os
 import re
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -185,17 +186,20 @@ def ensure_loaded() -> None:
         _model.load()
 
 
-def load_in_background() -> threading.Thread:
-    """Start loading in a daemon thread; until it is done, or where the model is off, `embed_query` answers None."""
-    thread = threading.Thread(target=_load_and_warm, name="embedding-model", daemon=True)
+def load_in_background(nice: int = 0) -> threading.Thread:
+    """Start loading in a daemon thread; until it is done, or where the model is off, `embed_query` answers None.
+    `nice`: how far everybody else goes first (Linux), as loading keeps a core busy for some seconds."""
+    thread = threading.Thread(target=_load_and_warm, args=[nice], name="embedding-model", daemon=True)
     thread.start()
     return thread
 
 
-def _load_and_warm() -> None:
+def _load_and_warm(nice: int) -> None:
     """And leave what was loaded out of garbage collection: to look through it all takes a tenth of a second a time."""
     if is_off():
         return
+    if nice and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)  # of this thread alone
     try:
         embed(["warm up"])
         _model.encode_query("warm up")
