@@ -125,7 +125,9 @@ class RunFilters(Input):
 class WhoseFilter(serializers.Serializer[Any]):
     """Query parameter of what can be shared."""
 
-    owner = serializers.ChoiceField(["me", "shared"], required=False, help_text="only mine, or only what others share")
+    owner = serializers.ChoiceField(
+        ["me", "shared"], required=False, allow_blank=True, help_text="only mine, or only what others share"
+    )
 
 
 class EventSerializer(serializers.ModelSerializer[RunEvent]):

@@ -1,5 +1,6 @@
 """GET /chat/{id}/stream: a run's events as server-sent events."""
 
+from typing import Any
 from uuid import UUID
 
 from channels.db import database_sync_to_async
@@ -7,6 +8,7 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, StreamingHttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
 from rest_framework.exceptions import MethodNotAllowed, ParseError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -26,13 +28,21 @@ LAST_EVENT_ID = OpenApiParameter(
 AFTER = OpenApiParameter("after", SEQ, description="The same, for whoever cannot set the header, which goes first.")
 
 
+class SentEventSerializer(serializers.Serializer[Any]):
+    """One server-sent event."""
+
+    id = serializers.CharField(help_text="its number: what a later Last-Event-ID says")
+    event = serializers.CharField(help_text="its type")
+    data = serializers.CharField(help_text="JSON (docs/api.md)")
+
+
 class StreamDocument(APIView):
     """Describes `stream` in the API's document."""
 
     @extend_schema(
         operation_id="follow",
         parameters=[LAST_EVENT_ID, AFTER],
-        responses={(200, "text/event-stream"): OpenApiResponse(str, description="Events until the run is over.")},
+        responses={(200, "text/event-stream"): OpenApiResponse(SentEventSerializer, description="Each of the events.")},
     )
     def get(self, request: Request, id: UUID) -> Response:
         """Follow a run, or the newest run of a conversation, as server-sent events (docs/api.md)."""

@@ -18,7 +18,7 @@ from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.cache import patch_vary_headers
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.views import APIView
 
@@ -52,9 +52,14 @@ class Filters(serializers.Serializer[Any]):
     version = serializers.CharField(default="", allow_blank=True, max_length=255, help_text="latest, or exactly this")
 
 
+@extend_schema_field({"type": "string", "format": "cursor", "maxLength": 4_000})
+class CursorField(serializers.CharField):
+    """Where to go on, as `nextCursor` of the page before has it."""
+
+
 class ListQuery(Filters):
     limit = WholeNumber(default=DEFAULT_LIMIT, min_value=1, max_value=MAX_LIMIT)
-    cursor = serializers.CharField(default="", allow_blank=True, max_length=4_000)
+    cursor = CursorField(default="", allow_blank=True, max_length=4_000)
 
 
 def open_to_all(view: Callable[..., dict[str, Any]]) -> View:

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, serializers, status
-from rest_framework.exceptions import NotFound, PermissionDenied, ValidationError
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -82,14 +82,20 @@ MEMBERS = (Team.Role.ADMIN, Team.Role.MEMBER)
 ALL = (*MEMBERS, Team.Role.INVITED)
 
 
+class AsThingsStand(Conflict):
+    """It is well said, and cannot be done now."""
+
+    def __init__(self, refused: services.TeamRefused) -> None:
+        super().__init__(refused.message)
+        self.fields = {refused.field: [refused.message]} if refused.field else None
+
+
 def done(verb: Callable[..., Any], **arguments: Any) -> Any:
     """What the service returns; what it refuses, in the API's words."""
     try:
         return verb(**arguments)
     except services.TeamRefused as refused:
-        if refused.field:
-            raise ValidationError({refused.field: [refused.message]}) from refused
-        raise Conflict(refused.message) from refused
+        raise AsThingsStand(refused) from refused
 
 
 class TeamList(generics.ListAPIView[Team]):
@@ -118,9 +124,10 @@ class TeamDetail(APIView):
 
     @extend_schema(request=TeamInput, responses=TeamSerializer)
     def patch(self, request: Request, pk: int) -> Response:
-        """Rename it."""
+        """Rename it, or not."""
         team = known_team(request, pk, Team.Role.ADMIN)
-        done(services.rename_team, team=team, **validated(TeamInput(data=request.data)))
+        if changed := validated(TeamInput(data=request.data, partial=True)):
+            done(services.rename_team, team=team, **changed)
         return Response(TeamSerializer(known_teams(request).get(pk=pk)).data)
 
     @extend_schema(responses={204: None})
@@ -167,9 +174,10 @@ class TeamMember(APIView):
     def patch(self, request: Request, pk: int, username: str) -> Response:
         """Make a member an admin, or an admin a member."""
         team = known_team(request, pk, Team.Role.ADMIN)
-        user, fields = person_in(team, username), validated(RoleInput(data=request.data))
-        done(services.set_role, team=team, user=user, **fields)
-        return Response({"username": username, **fields})
+        user = person_in(team, username)
+        if changed := validated(RoleInput(data=request.data, partial=True)):
+            done(services.set_role, team=team, user=user, **changed)
+        return Response({"username": username, "role": dict(team.people())[user]})
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: int, username: str) -> Response:
