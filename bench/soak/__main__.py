@@ -14,8 +14,8 @@ from bench.soak.promises import JUDGED_S, Verdict
 from bench.soak.users import Acknowledged, User
 
 SECONDS = float(os.environ.get("SOAK_SECONDS") or 600)
-FAULTY = 0.6  # of the time parts are killed; the rest shows whether memory grows
-WARM_S = 20  # what came back last has filled its caches by then
+FAULTY = 0.4  # of the time parts are killed; the rest shows whether memory grows
+WARM_S = 150  # what came back last has filled its caches by then: a chat worker does within its first 150 turns
 JOIN_S = 150
 
 
@@ -34,7 +34,7 @@ def soak(place: Place) -> list[str]:
     for thread in [*users, killer, watch]:
         thread.start()
     killer.join()
-    steady = time.monotonic() + min(WARM_S, SECONDS / 20)
+    steady = time.monotonic() + min(WARM_S, SECONDS / 4)
     stopped.wait(max(0.0, began + SECONDS - time.monotonic()))
     stopped.set()
     for thread in [*users, watch]:

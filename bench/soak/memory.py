@@ -13,6 +13,7 @@ from tests.stack import Stack
 
 LOOK_S = 5.0  # looking costs more than a little
 HOUR_S = 3600
+SHARING = ("postgres", "redis")
 KINDS = ("runs", "probes", "chat", "catalogue", "cron")
 
 
@@ -41,7 +42,8 @@ COMMANDS = {"web": "daphne", "redis": "redis-server"}
 
 
 class Watch(threading.Thread):
-    """Proportional set size, summed by kind: what processes share is counted once."""
+    """What processes hold, summed by kind. Of our own the resident set: what they share changes whenever a worker forks
+    for a job. Of Postgres and Redis the proportional one, as all their processes map the same buffers."""
 
     def __init__(self, stack: Stack, stopped: threading.Event) -> None:
         super().__init__(daemon=True)
@@ -58,7 +60,8 @@ class Watch(threading.Thread):
         for process in family(self.stack):
             with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 if kind := kind_of(process):
-                    held[kind] += process.memory_full_info().pss
+                    told = process.memory_full_info()
+                    held[kind] += told.pss if kind in SHARING else told.rss
         return held
 
     def growth(self, since: float) -> list[Growth]:
