@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 GRACE = timedelta(seconds=5)  # what a commit and its enqueueing may take before a run counts as forgotten
 JUST_STARTED = timedelta(seconds=60)  # a job that has not claimed its run by then never will
 AT_ONCE = 500
-WAITING = (JobStatus.QUEUED, JobStatus.DEFERRED, JobStatus.SCHEDULED)
+WAITING = (JobStatus.DEFERRED, JobStatus.SCHEDULED)
 HAND_OVER_S = 1800  # a driver begins nothing new after that; another job goes on
 MARGIN_S = 120
 DRIVE_RUN = "chains.jobs.drive_run"
@@ -105,4 +105,6 @@ def _will_run(job: Job) -> bool:
     status = job.get_status(refresh=False)
     if status == JobStatus.STARTED:
         return job.started_at is not None and job.started_at > timezone.now() - JUST_STARTED
+    if status == JobStatus.QUEUED:  # a worker that was killed as it took the job leaves it so, and in no queue
+        return django_rq.get_queue(job.origin).get_job_position(job.id) is not None
     return status in WAITING

@@ -33,7 +33,7 @@ class SentEventSerializer(serializers.Serializer[Any]):
 
     id = serializers.CharField(help_text="its number: what a later Last-Event-ID says")
     event = serializers.CharField(help_text="its type")
-    data = serializers.CharField(help_text="JSON (docs/api.md)")
+    data = serializers.CharField(help_text="JSON (docs/api.md)")  # type: ignore[assignment]
 
 
 class StreamDocument(APIView):

@@ -68,6 +68,21 @@ def test_a_run_whose_driver_was_killed_need_not_wait_for_its_lease(
     assert statuses(run) == {"slow": "succeeded"}
 
 
+def test_a_job_whose_worker_was_killed_as_it_took_it_is_queued_again(
+    alice: User, text: Server, worker: WorkerByHand
+) -> None:
+    run = start_run(user=alice, plan=plan(step("quick", "text.slow", seconds=0)))
+    queue = django_rq.get_queue("runs")
+    assert reconcile() == 0
+    age(run)
+    assert reconcile() == 0  # it waits in its queue
+    queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
+    assert Job.fetch(dispatch.job_id(run), connection=queue.connection).get_status() == JobStatus.QUEUED
+    assert reconcile() == 1
+    worker.run("runs")
+    assert statuses(run) == {"quick": "succeeded"}
+
+
 def test_a_long_run_is_handed_from_job_to_job(
     alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
