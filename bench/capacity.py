@@ -1,15 +1,15 @@
 """What a worker can do, what runs leave behind, and how long a back-up takes: the figures of docs/deployment.md."""
 
 import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
-from bench.chain import PLAN, call, connect
+from bench.chain import PLAN, QUIET, call, connect
 from bench.crowd import check, events_of
 from bench.site import Site, loaded_site
 from bench.talk import Reply, talking
@@ -33,23 +33,13 @@ def turns_a_second(repeat: int) -> list[float]:
 
 
 def _rate(stack: Stack) -> float:
-    waiting, began = iter(range(TURNS)), time.monotonic()
-    lock = threading.Lock()
+    def talk(number: int) -> None:
+        sent = call(stack, "POST", "/chat", {"user_msg": f"Is it so, {number}?"})
+        check([events_of(stack, sent["stream_url"])])
 
-    def talk() -> None:
-        while True:
-            with lock:
-                number = next(waiting, None)
-            if number is None:
-                return
-            sent = call(stack, "POST", "/chat", {"user_msg": f"Is it so, {number}?"})
-            check([events_of(stack, sent["stream_url"])])
-
-    talking_now = [threading.Thread(target=talk) for _ in range(CLIENTS)]
-    for thread in talking_now:
-        thread.start()
-    for thread in talking_now:
-        thread.join()
+    began = time.monotonic()
+    with ThreadPoolExecutor(CLIENTS) as people:
+        list(people.map(talk, range(TURNS)))
     return TURNS / (time.monotonic() - began)
 
 
@@ -57,7 +47,7 @@ def left_by_runs(repeat: int) -> tuple[list[float], list[str]]:
     """Megabytes that a thousand runs of three steps take in Postgres, indexes included; told of RUNS of them."""
     toy = running_toy("text")
     try:
-        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", STDIO_SERVERS="off", RUNS_AT_ONCE=str(RUNS)) as stack:
+        with running_stack(OUTBOUND_ALLOW="127.0.0.0/8", RUNS_AT_ONCE=str(RUNS), **QUIET) as stack:
             connect(stack, toy)
             before, rows_before = _stored(stack)
             inputs = {"text": "three small words"}

@@ -98,13 +98,16 @@ def redispatch_abandoned() -> int:
 
 def _in_no_queue(runs: list[Run]) -> list[Run]:
     jobs = Job.fetch_many(map(job_id, runs), connection=django_rq.get_connection("runs")) if runs else []
-    return [run for run, job in zip(runs, jobs, strict=True) if job is None or not _will_run(job)]
+    queued = {job.origin for job in jobs if job and job.get_status(refresh=False) == JobStatus.QUEUED}
+    listed = {one for name in queued for one in django_rq.get_queue(name).get_job_ids()}
+    return [run for run, job in zip(runs, jobs, strict=True) if job is None or not _will_run(job, listed)]
 
 
-def _will_run(job: Job) -> bool:
+def _will_run(job: Job, listed: set[str]) -> bool:
+    """`listed`: ids of the jobs that stand in a queue."""
     status = job.get_status(refresh=False)
     if status == JobStatus.STARTED:
         return job.started_at is not None and job.started_at > timezone.now() - JUST_STARTED
     if status == JobStatus.QUEUED:  # a worker that was killed as it took the job leaves it so, and in no queue
-        return django_rq.get_queue(job.origin).get_job_position(job.id) is not None
+        return job.id in listed
     return status in WAITING

@@ -82,8 +82,8 @@ MEMBERS = (Team.Role.ADMIN, Team.Role.MEMBER)
 ALL = (*MEMBERS, Team.Role.INVITED)
 
 
-class AsThingsStand(Conflict):
-    """It is well said, and cannot be done now."""
+class TeamConflict(Conflict):
+    """What is asked is well-formed, and cannot be done as things stand."""
 
     def __init__(self, refused: services.TeamRefused) -> None:
         super().__init__(refused.message)
@@ -95,7 +95,7 @@ def done(verb: Callable[..., Any], **arguments: Any) -> Any:
     try:
         return verb(**arguments)
     except services.TeamRefused as refused:
-        raise AsThingsStand(refused) from refused
+        raise TeamConflict(refused) from refused
 
 
 class TeamList(generics.ListAPIView[Team]):

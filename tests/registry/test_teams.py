@@ -87,6 +87,15 @@ def test_nobody_can_be_invited_who_is_not_here_or_is_in_it_already(team: Team, a
     assert api.get(f"/teams/{2**40}").status_code == 404
 
 
+def test_a_change_of_nothing_changes_nothing(team: Team, api: APIClient) -> None:
+    where = f"/teams/{team.pk}"
+    before = api.get(where).json()
+    unchanged = api.patch(where, {})
+    assert (unchanged.status_code, unchanged.json()) == (200, before)
+    assert api.patch(f"{where}/members/bob", {}).json() == {"username": "bob", "role": "member"}
+    assert api.patch(f"{where}/members/alice", {}).json() == {"username": "alice", "role": "admin"}
+
+
 def test_a_team_keeps_an_admin_and_ends_with_its_last_member(team: Team, api: APIClient, bob_api: APIClient) -> None:
     where = f"/teams/{team.pk}"
     assert api.delete(f"{where}/membership").status_code == 409
