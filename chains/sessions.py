@@ -1,23 +1,27 @@
 """One open session a server for the whole run, each entered and left by a task of its own."""
 
 import asyncio
+import logging
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
+from django.db import InterfaceError, OperationalError
 
+from chains.database import in_database
 from registry.bearers import bearer_for
 from registry.connectors import CallResult, ConnectorError, Session, connect
 from registry.connectors.base import Progress
 from registry.credentials import CredentialsLost, credentials_for
 from registry.models import Server, Tool
 
+logger = logging.getLogger(__name__)
 OnLog = Callable[[uuid.UUID, str], None]  # a server's id, a text
 CLOSE_S = 2
+DATABASE_AWAY = (InterfaceError, OperationalError)
 USABLE_AFTER = {"tool_not_found", "changed_tool", "too_large", "timeout"}  # errors of one call, not of the session
 
 
@@ -29,12 +33,13 @@ class OpenSession:
         self.closing = asyncio.Event()
         self.calls = 0
         self.task = asyncio.create_task(self._own(server, owner, on_log), name=f"session {server.slug}")
+        self.task.add_done_callback(self._ended)
         self.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())
 
     async def _own(self, server: Server, owner: User, on_log: OnLog) -> None:
         try:
-            credentials = await sync_to_async(credentials_for)(owner, server)
-            bearer = await sync_to_async(bearer_for)(owner, server)
+            credentials = await in_database(credentials_for, owner, server)
+            bearer = await in_database(bearer_for, owner, server)
             async with connect(server, credentials, bearer=bearer, on_log=partial(on_log, server.pk)) as session:
                 self.ready.set_result(session)
                 await self.closing.wait()
@@ -42,10 +47,16 @@ class OpenSession:
             self._failed(error)
         except CredentialsLost as error:
             self._failed(ConnectorError("needs_auth", str(error)))
-        finally:
-            self._failed(_gone(sent=False))
 
-    def _failed(self, error: ConnectorError) -> None:
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        """Whoever waits for a session that was never opened hears why. A database that does not answer is no fault of
+        the server: it is the driver's to deal with."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, DATABASE_AWAY):
+            logger.error("%s ended by a mistake of ours.", task.get_name(), exc_info=error)
+        self._failed(error if isinstance(error, DATABASE_AWAY) else _gone(sent=False))
+
+    def _failed(self, error: Exception) -> None:
         if not self.ready.done():
             self.ready.set_exception(error)
 
