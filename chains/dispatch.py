@@ -1,10 +1,10 @@
 """Which job a run needs next, decided from the journal. Dispatching twice does no harm: jobs claim the run's lease."""
 
 import logging
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-import django_rq
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -12,11 +12,12 @@ from redis.exceptions import RedisError
 from rq.job import Job, JobStatus
 
 from chains import leases
-from chains.models import Run
+from chains.models import Run, ToolRun
 from chains.plan import parse
+from registry import queues
 
 logger = logging.getLogger(__name__)
-GRACE = timedelta(seconds=5)  # what a commit and its enqueueing may take before a run counts as forgotten
+GRACE = timedelta(seconds=5)  # what a commit and its enqueueing may take, and a worker that takes a job from its queue
 JUST_STARTED = timedelta(seconds=60)  # a job that has not claimed its run by then never will
 AT_ONCE = 500
 WAITING = (JobStatus.DEFERRED, JobStatus.SCHEDULED)
@@ -25,15 +26,17 @@ MARGIN_S = 120
 DRIVE_RUN = "chains.jobs.drive_run"
 
 
-def dispatch(run: Run) -> None:
-    """Enqueue what `run` needs next once the transaction commits. Without Redis the reconciler does it later."""
-    transaction.on_commit(lambda: _dispatch_now(run))
+def dispatch(run: Run, steps: Sequence[ToolRun] | None = None) -> None:
+    """Enqueue what `run` needs next once the transaction commits. Without Redis the reconciler does it later.
+
+    The run is as its row then is; `steps` are its current ones, where the caller knows them.
+    """
+    transaction.on_commit(lambda: _dispatch_now(run, steps))
 
 
-def _dispatch_now(run: Run) -> None:
-    run.refresh_from_db()
+def _dispatch_now(run: Run, steps: Sequence[ToolRun] | None = None) -> None:
     try:
-        DISPATCH[run.kind](run)
+        DISPATCH[run.kind](run, steps)
     except (RedisError, OSError):
         logger.warning("Run %s could not be queued: Redis does not answer. It is queued again later.", run.pk)
 
@@ -41,7 +44,7 @@ def _dispatch_now(run: Run) -> None:
 def enqueue(queue_name: str, job: str, run: Run) -> None:
     """Queue a job by its dotted name, with the run's id as argument and an id that tells one turn from the next."""
     limit_s = hard_limit_s(run) if job == DRIVE_RUN else None
-    django_rq.get_queue(queue_name).enqueue(job, str(run.pk), job_id=job_id(run), job_timeout=limit_s)
+    queues.queue(queue_name).enqueue(job, str(run.pk), job_id=job_id(run), job_timeout=limit_s)
 
 
 def hard_limit_s(run: Run) -> int:
@@ -65,19 +68,22 @@ def release_of_job(job_id: str) -> None:
     leases.release(run_of_job(job_id), int(job_id.rpartition("-")[2]) + 1)  # what it got when it claimed the run
 
 
-def dispatch_chain(run: Run) -> None:
+def dispatch_chain(run: Run, steps: Sequence[ToolRun] | None) -> None:
     enqueue("runs", DRIVE_RUN, run)
 
 
 # Another kind of run registers its own in its AppConfig.ready.
-DISPATCH: dict[str, Callable[[Run], None]] = {Run.Kind.CHAIN: dispatch_chain}
+DISPATCH: dict[str, Callable[[Run, Sequence[ToolRun] | None], None]] = {Run.Kind.CHAIN: dispatch_chain}
 
 
-def dispatch_waiting(owner_id: int) -> None:
-    """Somebody's run does not take its place any more: the next one of theirs that waits for one is queued."""
-    if settings.RUNS_AT_ONCE and (places := leases.places_of(owner_id)):
-        waiting = Run.objects.abandoned().filter(owner_id=owner_id).order_by("created_at")[:places]
-        for run in _in_no_queue(list(waiting)):
+def dispatch_waiting(owner_id: int, *, after: uuid.UUID | str) -> None:
+    """The run `after` does not take its place any more: the next one of its owner's that waits for one is queued."""
+    if not settings.RUNS_AT_ONCE:
+        return
+    others = Run.objects.abandoned().filter(owner_id=owner_id).exclude(pk=after)
+    waiting = list(others.order_by("created_at")[: settings.RUNS_AT_ONCE])
+    if waiting:
+        for run in _in_no_queue(waiting[: leases.places_of(owner_id)]):
             _dispatch_now(run)
 
 
@@ -97,9 +103,9 @@ def redispatch_abandoned() -> int:
 
 
 def _in_no_queue(runs: list[Run]) -> list[Run]:
-    jobs = Job.fetch_many(map(job_id, runs), connection=django_rq.get_connection("runs")) if runs else []
+    jobs = Job.fetch_many(map(job_id, runs), connection=queues.connection()) if runs else []
     queued = {job.origin for job in jobs if job and job.get_status(refresh=False) == JobStatus.QUEUED}
-    listed = {one for name in queued for one in django_rq.get_queue(name).get_job_ids()}
+    listed = {one for name in queued for one in queues.queue(name).get_job_ids()}
     return [run for run, job in zip(runs, jobs, strict=True) if job is None or not _will_run(job, listed)]
 
 
@@ -109,5 +115,5 @@ def _will_run(job: Job, listed: set[str]) -> bool:
     if status == JobStatus.STARTED:
         return job.started_at is not None and job.started_at > timezone.now() - JUST_STARTED
     if status == JobStatus.QUEUED:  # a worker that was killed as it took the job leaves it so, and in no queue
-        return job.id in listed
+        return job.id in listed or (job.enqueued_at is not None and job.enqueued_at > timezone.now() - GRACE)
     return status in WAITING

@@ -42,16 +42,17 @@ def hand_over_soon() -> None:
     asked_to_hand_over.set()
 
 
-async def drive(run_id: uuid.UUID | str) -> None:
-    """Carry a run as far as it goes now: to its end, or until somebody must approve. Quiet where another drives it."""
+async def drive(run_id: uuid.UUID | str) -> Run | None:
+    """Carry a run as far as it goes now: to its end, or until somebody must approve. None where another drives it."""
+    run = await in_database(leases.claim, run_id)
+    if run is None:
+        return None
     try:
-        run = await in_database(journal.take_up, run_id)
-        if run is None:
-            return
         async with Boundary(run):
             await Driver(run, parse(run.plan)).work()
     except LostLease as lost:
         logger.warning("Stopped driving: the lease is lost (%s).", lost)
+    return run
 
 
 class Boundary:
@@ -138,7 +139,7 @@ class Driver:
                 await asyncio.wait(tasks, timeout=LOOK_S if waiting else None, return_when=asyncio.FIRST_COMPLETED)
                 self.collect(watcher)
             elif any(self.ready()):
-                return await in_database(journal.hand_over, self.run)
+                return await in_database(journal.hand_over, self.run, [*self.rows.values()])
             elif not waiting:
                 return await self.finish()
             elif await in_database(journal.park, self.run, waiting):
@@ -250,7 +251,7 @@ class Driver:
 
     async def finish(self) -> None:
         if self.run.kind != Run.Kind.CHAIN:
-            return await in_database(journal.hand_over, self.run)
+            return await in_database(journal.hand_over, self.run, [*self.rows.values()])
         if error := error_of(self.plan, self.rows):
             return await in_database(journal.fail, self.run, error)
         try:

@@ -1,6 +1,6 @@
 """A run whose job was ended because its event loop stood still (registry/watchdog.py)."""
 
-from chains import events, journal
+from chains import events, journal, leases
 from chains.calls import DOUBT, is_repeatable
 from chains.journal import Status
 from chains.plan import parse
@@ -10,7 +10,7 @@ from registry import watchdog
 def give_up_call(run_id: str) -> None:
     """Where one call was under way, it is the one that did it: its step fails, and the run goes on without it. Of
     several nobody knows which: the next driver settles them as after any other death, until one is left."""
-    run = journal.take_up(run_id)
+    run = leases.claim(run_id)
     if run is None:
         return
     rows, toolbox = journal.standing(run, parse(run.plan))
@@ -21,4 +21,4 @@ def give_up_call(run_id: str) -> None:
         doubt = "" if tool is not None and is_repeatable(tool) else f" {DOUBT}"
         journal.close(row, Status.FAILED, error={"code": "timeout", "message": f"{watchdog.WORDS}{doubt}"})
         journal.write(run, [row], [(events.STEP_FINISHED, journal.finished_event(row))])
-    journal.hand_over(run)
+    journal.hand_over(run, [*rows.values()])

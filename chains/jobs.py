@@ -7,7 +7,6 @@ from django.db import close_old_connections
 
 from chains import executor, files, freezing, keeping, schedules
 from chains.dispatch import dispatch_waiting, redispatch_abandoned
-from chains.models import Run
 
 logger = logging.getLogger(__name__)
 
@@ -15,15 +14,9 @@ logger = logging.getLogger(__name__)
 def drive_run(run_id: str) -> None:
     """Carry a run on, on queue `runs`. Its database work stays on this thread; MCP has a loop of its own."""
     close_old_connections()
-    async_to_sync(executor.drive)(run_id)
-    make_room(run_id)
-
-
-def make_room(run_id: str) -> None:
-    """The run is driven no longer: what waits for its place is queued. At the end of every job that drives runs."""
-    owner_id = Run.objects.filter(pk=run_id).values_list("owner_id", flat=True).first()
-    if owner_id is not None:
-        dispatch_waiting(owner_id)
+    run = async_to_sync(executor.drive)(run_id)
+    if run is not None:
+        dispatch_waiting(run.owner_id, after=run.pk)
 
 
 def drive_frozen(run_id: str) -> None:

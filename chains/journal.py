@@ -4,18 +4,15 @@ Every verb takes the driver's lease token and raises LostLease, having written n
 """
 
 import json
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from chains import artifacts, events, leases
+from chains import artifacts, events
 from chains.dispatch import dispatch
 from chains.events import publish
 from chains.files import Stored, keep_files
@@ -35,17 +32,6 @@ MAX_STARTS = 3
 
 class CancelRequested(Exception):
     """Somebody asked for the run to stop."""
-
-
-def take_up(run_id: uuid.UUID | str) -> Run | None:
-    """The run with its owner, now running and ours; None where it is over or somebody else's."""
-    lease_token = leases.claim(run_id)
-    if lease_token is None:
-        return None
-    held = Run.objects.unfinished().filter(pk=run_id, lease_token=lease_token)
-    if not held.update(status=Run.Status.RUNNING, started_at=Coalesce(F("started_at"), Now())):
-        raise LostLease(f"run {run_id}, token {lease_token}")
-    return Run.objects.select_related("owner").get(pk=run_id)
 
 
 def standing(run: Run, plan: Plan) -> tuple[dict[str, ToolRun], Toolbox]:
@@ -198,12 +184,14 @@ def park(run: Run, waiting: Sequence[ToolRun]) -> bool:
     return True
 
 
-def hand_over(run: Run) -> None:
-    """This job has done its share, or a chat's run its steps: give the run back and let its next job be queued."""
+def hand_over(run: Run, rows: Sequence[ToolRun]) -> None:
+    """This job has done its share, or a chat's run its steps: give the run back and let its next job be queued. Raises
+    CancelRequested or LostLease."""
     with transaction.atomic():
-        _held(run)
-        Run.objects.filter(pk=run.pk).update(lease_expires_at=None)
-        dispatch(run)
+        wanted = Run.objects.filter(pk=run.pk, lease_token=run.lease_token, cancel_requested_at=None)
+        if not wanted.update(lease_expires_at=None):
+            look(run)
+        dispatch(run, rows)
 
 
 def finish(run: Run, status: str, *, outputs: Any = None, error: Any = None, lease_token: int) -> None:

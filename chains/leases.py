@@ -25,28 +25,37 @@ class LostLease(Exception):
 
 
 _CLAIM = """
-UPDATE runs SET lease_token = lease_token + 1, lease_expires_at = statement_timestamp() + make_interval(secs => %s)
+UPDATE runs SET lease_token = lease_token + 1, lease_expires_at = statement_timestamp() + make_interval(secs => %s),
+    status = CASE WHEN plan IS NULL THEN %s ELSE %s END, started_at = coalesce(started_at, statement_timestamp())
 WHERE id = %s AND NOT status = ANY(%s) AND (lease_expires_at IS NULL OR lease_expires_at < statement_timestamp())
-RETURNING lease_token"""
+    AND %s > (
+        SELECT count(*) FROM runs AS other
+        WHERE other.owner_id = runs.owner_id AND other.id <> runs.id
+            AND other.status = ANY(%s) AND other.lease_expires_at > statement_timestamp()
+    )
+RETURNING *"""
 
 
-def claim(run_id: uuid.UUID | str, seconds: float = LEASE_SECONDS) -> int | None:
-    """A fencing token, or None where the run is over, unknown, in somebody's hands, or has to wait for a place."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        owner = User.objects.select_for_update(no_key=True, of=("self",)).filter(runs__pk=run_id).only("pk").first()
-        if owner is None or not places_of(owner.pk, beside=run_id):
-            return None
-        cursor.execute(_CLAIM, [seconds, str(run_id), list(Run.FINISHED)])
-        row = cursor.fetchone()
-    return None if row is None else int(row[0])
+def claim(run_id: uuid.UUID | str, seconds: float = LEASE_SECONDS) -> Run | None:
+    """The run, with its owner, planning or running from now on, and ours by its `lease_token`; None where it is over,
+    unknown, in somebody's hands, or has to wait for a place."""
+    going_on = [seconds, Run.Status.PLANNING, Run.Status.RUNNING, str(run_id), list(Run.FINISHED)]
+    places = settings.RUNS_AT_ONCE or AS_MANY_AS_THERE_ARE
+    with transaction.atomic():  # the owner's row is locked: nobody else counts their places meanwhile
+        owner = User.objects.select_for_update(no_key=True, of=("self",)).filter(runs__pk=run_id).first()
+        claimed = list(Run.objects.raw(_CLAIM, [*going_on, places, list(Run.GOING)]))
+    if owner is None or not claimed:
+        return None
+    claimed[0].owner = owner
+    return claimed[0]
 
 
-def places_of(owner_id: int, *, beside: uuid.UUID | str | None = None) -> int:
-    """How many more runs of this user may be driven now, beside those that are (but for one)."""
+def places_of(owner_id: int) -> int:
+    """How many more runs of this user may be driven now, beside those that are."""
     if not settings.RUNS_AT_ONCE:
         return AS_MANY_AS_THERE_ARE
     driven = Run.objects.going().filter(owner_id=owner_id, lease_expires_at__gt=Now())
-    return max(0, settings.RUNS_AT_ONCE - driven.exclude(pk=beside).count())
+    return max(0, settings.RUNS_AT_ONCE - driven.count())
 
 
 def without_place(owner_ids: Collection[int | None]) -> set[int | None]:

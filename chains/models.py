@@ -118,7 +118,7 @@ class RunQuerySet(OwnedQuerySet):
 
     def going(self) -> "RunQuerySet":
         """Not over, and waiting for nobody's word."""
-        return self.filter(status__in=[Run.Status.QUEUED, Run.Status.PLANNING, Run.Status.RUNNING])
+        return self.filter(status__in=Run.GOING)
 
     def with_duration(self) -> "RunQuerySet":
         """`duration`: a timedelta of the runs that are over, else None."""
@@ -179,6 +179,7 @@ class Run(models.Model):
         CANCELLED = "cancelled"
 
     FINISHED = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED)
+    GOING = (Status.QUEUED, Status.PLANNING, Status.RUNNING)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")

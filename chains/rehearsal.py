@@ -9,7 +9,7 @@ import uuid
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connections, transaction
 
-from chains import journal
+from chains import journal, leases
 from chains.models import Run, ToolRun
 from chains.plan import Plan, parse
 
@@ -33,7 +33,7 @@ def _one_step(plan: Plan) -> None:
     [owner] = User.objects.bulk_create([User(username=f"rehearsal-{uuid.uuid4().hex}")])  # nobody is told
     planned = Run.objects.create(owner=owner, plan=plan.data)
     ToolRun.objects.create(run=planned, step="s1", position=0, server_slug="rehearsal", tool="rehearsal")
-    run = journal.take_up(planned.pk)
+    run = leases.claim(planned.pk)
     if run is None:
         return
     rows, _ = journal.standing(run, plan)

@@ -120,10 +120,12 @@ def _checked_inputs(plan: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return complete
 
 
-def _add_steps(run: Run, plan: Plan, only: Collection[str] | None = None, *, toolbox: Toolbox | None = None) -> None:
+def _add_steps(
+    run: Run, plan: Plan, only: Collection[str] | None = None, *, toolbox: Toolbox | None = None
+) -> list[ToolRun]:
     """Journal rows for the plan's steps in the run's attempt."""
     toolbox = toolbox or Toolbox.of(plan.steps, run.owner)
-    ToolRun.objects.bulk_create(
+    return ToolRun.objects.bulk_create(
         ToolRun(
             run=run,
             step=step.id,
@@ -156,14 +158,14 @@ def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
     toolbox = Toolbox.of(parse(plan).steps, run.owner)
     checked = checked_plan(plan, user=run.owner, toolbox=toolbox)
     tried = {row.step for row in run.current_steps()} if run.plan is not None else set()
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         held = Run.objects.unfinished().filter(pk=run.pk, lease_token=lease_token)
         if not held.update(plan=plan, status=Run.Status.RUNNING, lease_expires_at=None):
             raise LostLease(f"run {run.pk}, token {lease_token}")
         run.plan, run.status, run.lease_expires_at = plan, Run.Status.RUNNING, None
-        _add_steps(run, checked, {step.id for step in checked.steps} - tried, toolbox=toolbox)
+        added = _add_steps(run, checked, {step.id for step in checked.steps} - tried, toolbox=toolbox)
         publish(run.pk, [(PLAN_READY, _plan_ready(checked))], lease_token=lease_token)
-        dispatch(run)
+        dispatch(run, added or None)
 
 
 def finish_run(*, run: Run, status: str, outputs: Any = None, error: Any = None, lease_token: int) -> None:

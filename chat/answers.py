@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 
+from django.db import transaction
 from langchain_core.messages import BaseMessage
 
 from chains.journal import CancelRequested
@@ -29,6 +30,14 @@ class Speech:
 
     plain: str
     messages: Sequence[BaseMessage] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How an answer ends, and what is written together with its end."""
+
+    status: str
+    then: Callable[[Message], None]
 
 
 @dataclass(slots=True)
@@ -56,15 +65,15 @@ class Writer:
 
 
 def write_answer(
-    speech: Speech, *, driver: Driver, question: Message, model: MeteredModel | None, note: str, status: str
+    speech: Speech, *, driver: Driver, question: Message, model: MeteredModel | None, note: str, end: End
 ) -> None:
-    """Stream the speech into the run's answer, which ends with this status.
+    """Stream the speech into the run's answer, to this end.
 
     A model that breaks off is asked once more, from the beginning, then the one that takes over; then the plain text
     takes its place, and the note says why. Raises LostLease, and CancelRequested after keeping what had come.
     """
     meter = model.meter if model else Meter()
-    write = partial(_write, driver=driver, question=question, status=status, meter=meter)
+    write = partial(_write, driver=driver, question=question, end=end, meter=meter)
     if model is not None and speech.messages:
         error = _by_model(model, speech, note, write)
         if error is None:
@@ -99,7 +108,7 @@ def _write(
     driver: Driver,
     question: Message,
     meter: Meter,
-    status: str,
+    end: End,
     provider: str,
     model: str,
     note: str,
@@ -116,7 +125,9 @@ def _write(
     except CancelRequested:
         writer.end(Message.Status.STOPPED)
         raise
-    writer.end(status)
+    with transaction.atomic():
+        writer.end(end.status)
+        end.then(answer)
 
 
 def _pieces(text: str) -> Items:

@@ -76,4 +76,6 @@ def newest_question(conversation: Conversation) -> Message | None:
 
 def ancestors(question: Message) -> list[UUID]:
     """The questions before this one in its branch."""
+    if question.parent_id is None:
+        return []
     return Tree.of(question.conversation_id).path(question.pk)[:-1]

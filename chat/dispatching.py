@@ -1,5 +1,7 @@
 """Which job a chat's run needs next. Apart from chat.jobs: every process needs this, only a chat worker the models."""
 
+from collections.abc import Iterable, Sequence
+
 from chains.dispatch import DISPATCH, DRIVE_RUN, enqueue
 from chains.models import Run, ToolRun
 
@@ -7,11 +9,11 @@ PLAN_TURN = "chat.jobs.plan_turn"
 ANSWER_TURN = "chat.jobs.answer_turn"
 
 
-def dispatch_chat(run: Run) -> None:
+def dispatch_chat(run: Run, steps: Sequence[ToolRun] | None) -> None:
     """A chat's run needs a plan, then its steps run, then an answer."""
     if run.plan is None:
         enqueue("chat", PLAN_TURN, run)
-    elif has_unfinished_steps(run):
+    elif has_unfinished_steps(run.current_steps() if steps is None else steps):
         enqueue("runs", DRIVE_RUN, run)
     else:
         enqueue("chat", ANSWER_TURN, run)
@@ -21,8 +23,8 @@ def register() -> None:
     DISPATCH[Run.Kind.CHAT] = dispatch_chat
 
 
-def has_unfinished_steps(run: Run) -> bool:
-    return any(step.status not in ToolRun.FINISHED or step.status in ToolRun.ASKING for step in run.current_steps())
+def has_unfinished_steps(steps: Iterable[ToolRun]) -> bool:
+    return any(step.status not in ToolRun.FINISHED or step.status in ToolRun.ASKING for step in steps)
 
 
 def steps_of_plan(run: Run) -> list[ToolRun]:

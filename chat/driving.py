@@ -8,7 +8,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
-from django.utils import timezone
 
 from chains import leases
 from chains.dispatch import dispatch, dispatch_waiting
@@ -64,13 +63,12 @@ class Driver:
 def drive(run_id: str, work: Callable[[Driver], None]) -> None:
     """Do `work` if nobody else drives the run; whatever happens, the run is left finished or free to be taken up."""
     close_old_connections()
-    token = leases.claim(run_id)
-    if token is None:
+    run = leases.claim(run_id)
+    if run is None:
         return
-    run = Run.objects.select_related("owner").get(pk=run_id)
-    with _ended_well(run, token):
-        work(Driver(run, token))
-    dispatch_waiting(run.owner_id)
+    with _ended_well(run, run.lease_token):
+        work(Driver(run, run.lease_token))
+    dispatch_waiting(run.owner_id, after=run.pk)
 
 
 @contextmanager
@@ -101,11 +99,3 @@ def _ended_well(run: Run, token: int) -> Iterator[None]:
 def _fail(run: Run, token: int) -> None:
     with suppress(leases.LostLease):
         finish_run(run=run, status=Run.Status.FAILED, error=INTERNAL, lease_token=token)
-
-
-def mark_planning(driver: Driver) -> None:
-    run = driver.run
-    run.status, run.started_at = Run.Status.PLANNING, run.started_at or timezone.now()
-    held = Run.objects.unfinished().filter(pk=run.pk, lease_token=driver.token)
-    if not held.update(status=run.status, started_at=run.started_at):
-        raise leases.LostLease(f"run {run.pk}, token {driver.token}")

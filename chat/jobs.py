@@ -6,6 +6,7 @@ Between them the executor runs the steps (chains.jobs.drive_run). Each job start
 from functools import partial
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import prefetch_related_objects
 
 from chains import recall
@@ -15,10 +16,10 @@ from chains.models import Run, ToolRun
 from chains.plan import PlanError
 from chains.services import finish_run
 from chat import budgets, llm, memory, planner, pruning, services
-from chat.answers import Speech, write_answer
+from chat.answers import End, Speech, write_answer
 from chat.dispatching import has_unfinished_steps, steps_of_plan
 from chat.drafts import questions_of
-from chat.driving import Driver, drive, mark_planning
+from chat.driving import Driver, drive
 from chat.llm import ModelError
 from chat.memory import Recalled
 from chat.metering import MeteredModel, Spent
@@ -67,7 +68,6 @@ def _model(question: Message, answer: Message | None) -> MeteredModel | None:
 def _plan(driver: Driver) -> None:
     if driver.run.plan is not None:
         return _hand_on(driver)
-    mark_planning(driver)
     question, answer = _messages(driver.run)
     model = _model(question, answer)
     planning = planner.plan(
@@ -77,12 +77,18 @@ def _plan(driver: Driver) -> None:
         model=model,
         while_waiting=driver.beat,
     )
-    services.record_planning(question=question, planning=planning, spent=model.meter.take() if model else Spent())
-    if planning.problems:
-        return _refuse(driver, question, planning, planning.problems)
-    if planning.draft.is_runnable:
-        return _run_steps(driver, question, planning)
-    return _speak(driver, question, planning, model)
+    runs = planning.draft.is_runnable and not planning.problems
+    asks = runs and bool(services.lacking_inputs(driver.run, planning.draft.as_plan()))
+    with transaction.atomic():
+        spent = model.meter.take() if model else Spent()
+        services.record_planning(question=question, planning=planning, spent=spent)
+        problems = _run_steps(driver, question, planning) if runs and not asks else planning.problems
+    if problems:
+        _refuse(driver, question, planning, problems)
+    elif asks:
+        _ask(driver, question, planning)
+    elif not runs:
+        _speak(driver, question, planning, model)
 
 
 def _recalled(question: Message, model: MeteredModel | None) -> Recalled:
@@ -92,30 +98,31 @@ def _recalled(question: Message, model: MeteredModel | None) -> Recalled:
     return memory.recall(question, context_tokens=tokens, known=known)
 
 
-def _run_steps(driver: Driver, question: Message, planning: Planning) -> None:
+def _run_steps(driver: Driver, question: Message, planning: Planning) -> list[str]:
+    """What keeps the plan from being run: a tool was changed or withdrawn since it was checked."""
     plan = planning.draft.as_plan()
-    if services.lacking_inputs(driver.run, plan):
-        return _ask(driver, question, planning)
     try:
         services.go_on(run=driver.run, question=question, plan=plan, lease_token=driver.token)
-    except PlanError as error:  # a tool was changed or withdrawn since the plan was checked
-        _refuse(driver, question, planning, [problem.message for problem in error.problems])
+    except PlanError as error:
+        return [problem.message for problem in error.problems]
+    return []
 
 
 def _ask(driver: Driver, question: Message, planning: Planning) -> None:
     """Say what is missing, in a text and as a form, and wait."""
     plan = planning.draft.as_plan()
     speech = Speech(_signed(plain.asking(list(questions_of(plan["inputs"]))), question))
-    asking = Message.Status.ASKING
-    write_answer(speech, driver=driver, question=question, model=None, note=planning.note, status=asking)
-    services.wait_for_inputs(run=driver.run, question=question, plan=plan, lease_token=driver.token)
+    wait = partial(services.wait_for_inputs, run=driver.run, question=question, plan=plan, lease_token=driver.token)
+    end = End(Message.Status.ASKING, lambda _: wait())
+    write_answer(speech, driver=driver, question=question, model=None, note=planning.note, end=end)
 
 
 def _refuse(driver: Driver, question: Message, planning: Planning, problems: list[str]) -> None:
     speech = Speech(plain.no_plan(problems))
-    write_answer(speech, driver=driver, question=question, model=None, note=planning.note, status=Message.Status.FAILED)
     error = {"code": "plan_invalid", "message": "No plan that can run came of this. " + problems[0]}
-    finish_run(run=driver.run, status=Run.Status.FAILED, error=error, lease_token=driver.token)
+    fail = partial(finish_run, run=driver.run, status=Run.Status.FAILED, error=error, lease_token=driver.token)
+    end = End(Message.Status.FAILED, lambda _: fail())
+    write_answer(speech, driver=driver, question=question, model=None, note=planning.note, end=end)
 
 
 def _speak(driver: Driver, question: Message, planning: Planning, model: MeteredModel | None) -> None:
@@ -126,9 +133,8 @@ def _speak(driver: Driver, question: Message, planning: Planning, model: Metered
         question=question,
         model=None if planning.provider == llm.OFFLINE else model,
         note=planning.note,
-        status=Message.Status.DONE,
+        end=End(Message.Status.DONE, partial(_finish, driver, question)),
     )
-    _finish(driver, question)
 
 
 def _words(question: Message, planning: Planning) -> Speech:
@@ -145,19 +151,13 @@ def _words(question: Message, planning: Planning) -> Speech:
 def _answer(driver: Driver) -> None:
     run = driver.run
     prefetch_related_objects([run], "tool_runs")
-    if run.plan is None or has_unfinished_steps(run):
+    if run.plan is None or has_unfinished_steps(run.current_steps()):
         return _hand_on(driver)
     question, answer = _messages(run)
-    if answer is None or not _is_whole(answer, run):
-        model = None if (question.planning or {}).get("provider") == llm.OFFLINE else _model(question, answer)
-        if model is not None and _planned_again(driver, question, model):
-            return None
+    model = None if (question.planning or {}).get("provider") == llm.OFFLINE else _model(question, answer)
+    if model is None or not _planned_again(driver, question, model):
         _tell_results(driver, question, model)
-    return _finish(driver, question)
-
-
-def _is_whole(answer: Message, run: Run) -> bool:
-    return answer.attempt == run.attempt and answer.status not in (Message.Status.STREAMING, Message.Status.ASKING)
+    return None
 
 
 def _planned_again(driver: Driver, question: Message, model: MeteredModel) -> bool:
@@ -206,7 +206,10 @@ def _tell_results(driver: Driver, question: Message, model: MeteredModel | None)
         question=question,
         model=model,
         note=" ".join(filter(None, [planning.get("note", ""), *map(plain.revised, planning.get("revisions", []))])),
-        status=Message.Status.DONE if _failure(steps) is None else Message.Status.FAILED,
+        end=End(
+            Message.Status.DONE if _failure(steps) is None else Message.Status.FAILED,
+            partial(_finish, driver, question),
+        ),
     )
 
 
@@ -225,7 +228,6 @@ def _failure(steps: list[ToolRun]) -> dict[str, str] | None:
     return None
 
 
-def _finish(driver: Driver, question: Message) -> None:
-    services.finish_turn(
-        run=driver.run, question=question, error=_failure(steps_of_plan(driver.run)), lease_token=driver.token
-    )
+def _finish(driver: Driver, question: Message, answer: Message) -> None:
+    error = _failure(steps_of_plan(driver.run))
+    services.finish_turn(run=driver.run, question=question, answer=answer, error=error, lease_token=driver.token)

@@ -43,7 +43,7 @@ def recall(
 ) -> Recalled:
     """What a model that reads so many tokens is told beside this message. `known`: the results found for it before."""
     budget = round(min(context_tokens * MEMORY_SHARE, MAX_MEMORY_TOKENS)) * CHARACTERS_PER_TOKEN
-    conversation = Conversation.objects.get(pk=question.conversation_id)
+    conversation = question.conversation
     summary = shortened(conversation.summary, round(budget * SUMMARY_SHARE))
     found = _found(question, conversation) if known is None else _those(known, conversation)
     for result in found:
@@ -70,6 +70,8 @@ def recent_turns(*, before: Message, budget: int) -> list[Turn]:
     """The turns before this question in its branch, oldest first, at most `budget` characters; it never starts with an
     answer."""
     asked = ancestors(before)[-HISTORY_MESSAGES // 2 :]
+    if not asked:
+        return []
     earlier = (
         Message.objects.filter(Q(pk__in=asked) | Q(parent__in=asked, role=Message.Role.ASSISTANT))
         .exclude(content="")

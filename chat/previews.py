@@ -18,7 +18,7 @@ from chat.models import Message
 PLAN_PREVIEW = "PLAN_PREVIEW"  # {plan}: the run waits until somebody approves it
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def wait_for_approval(*, run: Run, question: Message, plan: dict[str, Any], lease_token: int) -> None:
     """Keep the plan beside its question until `approve_plan`. Raises LostLease."""
     renew(run.pk, lease_token)

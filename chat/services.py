@@ -191,7 +191,7 @@ def lacking_inputs(run: Run, plan: Mapping[str, Any]) -> list[str]:
     return [name for name in plan.get("inputs", {}).get("required", []) if name not in run.inputs]
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def wait_for_inputs(*, run: Run, question: Message, plan: dict[str, Any], lease_token: int) -> None:
     """Ask the user for what the plan lacks: the run is given back until `provide_inputs`. Raises LostLease."""
     renew(run.pk, lease_token)
@@ -269,7 +269,7 @@ def add_to_answer(*, answer: Message, delta: str, lease_token: int) -> None:
     telling.tell(answer.run_id, events.TEXT_MESSAGE_CONTENT, data, lease_token=lease_token)
 
 
-@transaction.atomic
+@transaction.atomic(savepoint=False)
 def end_answer(*, answer: Message, content: str, status: str, spent: "Spent", lease_token: int) -> None:
     """The answer as it stays. Raises LostLease."""
     assert answer.run_id is not None
@@ -285,10 +285,11 @@ def end_answer(*, answer: Message, content: str, status: str, spent: "Spent", le
     Conversation.objects.filter(pk=answer.conversation_id).update(updated_at=timezone.now())
 
 
-@transaction.atomic
-def finish_turn(*, run: Run, question: Message, error: dict[str, str] | None, lease_token: int) -> None:
+@transaction.atomic(savepoint=False)
+def finish_turn(
+    *, run: Run, question: Message, answer: Message, error: dict[str, str] | None, lease_token: int
+) -> None:
     """The end of an answered run; the answer of one that called tools stays as a result. Raises LostLease."""
-    answer = Message.objects.get(run=run, role=Message.Role.ASSISTANT)
     outputs = {"answer": answer.content}
     if error is not None:
         finish_run(run=run, status=Run.Status.FAILED, outputs=outputs, error=error, lease_token=lease_token)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import django_rq
 from django.conf import settings
 from django.contrib.auth.models import User
 from rq.job import Dependency, Job
@@ -16,6 +15,7 @@ from rq.job import Dependency, Job
 from chains.models import Template
 from chains.plan import PlanError
 from chains.services import update_template
+from registry import queues
 from registry.commands import fingerprint
 from registry.models import Health, Server
 from registry.services import add_server, authorise, confirm_command
@@ -188,7 +188,7 @@ def add_template(owner: User) -> None:
 
 
 def probe_in_background(owner: User) -> None:
-    queue = django_rq.get_queue("probes")
+    queue = queues.queue("probes")
     untested = Server.objects.filter(source=SOURCE, owner=owner).exclude(health=Health.OK)
     probes: list[Job] = [
         queue.enqueue("registry.jobs.probe_server", str(server.pk), owner.pk)

@@ -1,5 +1,6 @@
 """Worker processes of the queues. Imported by `rqworker` before it forks, and with it what every job needs."""
 
+import gc
 import importlib
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connections
 from redis.exceptions import RedisError
@@ -20,12 +22,13 @@ from rq.queue import Queue
 from rq.timeouts import TimerDeathPenalty
 from rq.utils import import_attribute
 
-from chains import executor, rehearsal, waking
+from chains import executor, waking
 from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
+from chains.rehearsal import rehearse as rehearse_steps
 from chat import driving, telling
 from mcpregistry import processes, tracing
 from registry import embeddings, watchdog
-from registry.connectors import mcp
+from registry.connectors.rehearsal import rehearse as rehearse_sessions
 from registry.services.probing import BATCH_JOB, PROBE_JOB
 from registry.trials import JOB as TRIAL_JOB
 
@@ -59,12 +62,13 @@ def traced(job: Job) -> Iterator[None]:
 
 
 def preload(queues: list[Queue]) -> None:
-    """Import what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
+    """Import and build what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
     for queue in queues:
         importlib.import_module(JOBS_OF_QUEUE[queue.name])
-    mcp.preload()
+    get_channel_layer()
+    rehearse_sessions()
     if any(queue.name == "runs" for queue in queues):
-        rehearsal.rehearse()
+        rehearse_steps()
 
 
 class ForkingWorker(Worker):
@@ -75,6 +79,8 @@ class ForkingWorker(Worker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
+        gc.collect()
+        gc.freeze()  # what is there now stays: looking through it, a job would copy all of it
         signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as the jobs' processes inherit it
         return super().work(*args, **options)
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-import django_rq
 from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Least
 from django.utils import timezone
 
+from registry import queues
 from registry.catalogues import is_being_read
 from registry.credentials import CredentialsLost, decrypt, encrypt
 from registry.importers import IMPORTERS
@@ -136,5 +136,5 @@ def _cut_off() -> list[ImportRun]:
 
 
 def _enqueue(run_ids: list[int]) -> None:
-    queue = django_rq.get_queue("catalogue")
+    queue = queues.queue("catalogue")
     queue.enqueue_many([queue.prepare_data(IMPORT_JOB, args=(run_id,)) for run_id in run_ids])

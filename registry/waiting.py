@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import django_rq
 from asgiref.sync import sync_to_async
 from channels.layers import get_channel_layer
 from django.utils import timezone
@@ -20,6 +19,7 @@ from rq import Queue, Worker
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job, JobStatus
 
+from registry import queues
 from registry.services.probing import ASKED, QUEUE
 
 WAIT_S = 100.0
@@ -96,7 +96,7 @@ async def _told(layer: Any, channel: str) -> Message | None:
 def _enqueue(errand: Errand) -> datetime:
     """Since when a result counts: from now on, or since the job that is under way was asked for."""
     now = timezone.now()
-    queue = django_rq.get_queue(QUEUE)
+    queue = queues.queue(QUEUE)
     if not Worker.all_keys(queue=queue, connection=queue.connection):
         raise errand.unavailable()
     _forget_dead(errand, queue)
@@ -134,7 +134,7 @@ def _forget_dead(errand: Errand, queue: Queue) -> None:
 
 def _is_stranded(errand: Errand) -> bool:
     """The job still waits although no worker of the queue is busy, or it is gone without a result."""
-    queue = django_rq.get_queue(QUEUE)
+    queue = queues.queue(QUEUE)
     job = _job(errand, queue)
     if job is None:
         return True

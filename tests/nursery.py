@@ -92,7 +92,7 @@ def kill(family: list[psutil.Process]) -> None:
 def main() -> None:
     django.setup()
     jobs_of_queue = importlib.import_module("mcpregistry.workers").JOBS_OF_QUEUE
-    importlib.import_module("registry.connectors.mcp").preload()
+    importlib.import_module("registry.connectors.rehearsal").rehearse()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them, so none stays as a zombie
     for line in sys.stdin:
         order = json.loads(line)

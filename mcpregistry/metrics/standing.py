@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import django_rq
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.models import Count, Min, Sum
@@ -18,6 +17,7 @@ from rq.queue import Queue
 from chains.models import HeldFile, Result, Run
 from mcpregistry.health import live_workers
 from registry.models import SearchDocument, Server
+from registry.queues import queue as queue_named
 
 RECENT = timedelta(minutes=5)
 STEPS = """
@@ -57,7 +57,7 @@ def gauge(name: str, help_text: str, labels: list[str], values: Mapping[Any, flo
 
 
 def queues() -> Iterator[GaugeMetricFamily]:
-    found = {name: django_rq.get_queue(name) for name in settings.RQ_QUEUES}
+    found = {name: queue_named(name) for name in settings.RQ_QUEUES}
 
     def of_each(look: Callable[[Queue], float]) -> dict[tuple[str], float]:
         return {(name,): look(queue) for name, queue in found.items()}

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -137,19 +137,6 @@ async def connect(target: Target) -> AsyncIterator[Session]:
     body.raise_own()
     if scope.cancelled_caught and not body.entered:
         raise link.error_of(None, link.connecting)
-
-
-def preload() -> None:
-    """Before a worker forks: what the first session of a process loads and builds would cost each of its jobs 20 ms."""
-    outbound.preload()
-    asyncio.run(_rehearse())
-
-
-async def _rehearse() -> None:
-    """Nobody is there, or it is forbidden to go there; all that comes before an answer has been done then."""
-    with suppress(ConnectorError):
-        async with connect(Target(Server.Transport.STREAMABLE_HTTP, url="http://127.0.0.1:9/mcp")):
-            return
 
 
 def _link(target: Target) -> Link:

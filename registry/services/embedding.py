@@ -1,7 +1,8 @@
 """Ask for the vectors of new texts, once what was written can be read by a worker."""
 
-import django_rq
 from django.db import transaction
+
+from registry import queues
 
 EMBED_JOB = "registry.jobs.embed_tools"
 
@@ -12,6 +13,6 @@ def embed_on_commit() -> None:
 
 def _enqueue() -> None:
     """One that waits last in the queue already will see what was written now."""
-    queue = django_rq.get_queue("catalogue")
+    queue = queues.queue("catalogue")
     if not any(job.func_name == EMBED_JOB for job in queue.get_jobs(-1, 1)):
         queue.enqueue(EMBED_JOB)

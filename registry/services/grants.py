@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-import django_rq
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from registry import queues
 from registry.connectors.tools import storable
 from registry.credentials import encrypt
 from registry.models import Connection, Health, OAuthGrant, OAuthGrantQuerySet, Server
@@ -28,7 +28,7 @@ def forget_grants(*, user: User | None = None, server: Server) -> None:
 def end_grants(grants: OAuthGrantQuerySet) -> None:
     """Within the caller's transaction."""
     if grants.filter(ended_at=None).update(ended_at=timezone.now()):
-        transaction.on_commit(lambda: django_rq.get_queue(QUEUE).enqueue(REVOKE_JOB, result_ttl=0))
+        transaction.on_commit(lambda: queues.queue(QUEUE).enqueue(REVOKE_JOB, result_ttl=0))
 
 
 def claim_refresh(*, grant: OAuthGrant, until: datetime) -> bool:

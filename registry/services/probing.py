@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import django_rq
 from django.db import transaction
 
+from registry import queues
 from registry.models import Server
 from registry.schedule import claim_due
 
@@ -28,7 +28,7 @@ def probe_on_commit(server_ids: Iterable[Any]) -> None:
 
 def enqueue_due() -> int:
     """Claim servers that are due and enqueue their tests, as far as the queue has room. How many?"""
-    room = WAITING_JOBS - len(django_rq.get_queue(QUEUE))
+    room = WAITING_JOBS - len(queues.queue(QUEUE))
     return enqueue_claimed(claim_due(room * BATCH_SIZE)) if room > 0 else 0
 
 
@@ -43,12 +43,12 @@ def enqueue_claimed(servers: Sequence[Server]) -> int:
 
 def probe_each(ids: Sequence[str]) -> None:
     """One job a server, as its owner, at once."""
-    queue = django_rq.get_queue(QUEUE)
+    queue = queues.queue(QUEUE)
     queue.enqueue_many([queue.prepare_data(PROBE_JOB, args=(server_id,)) for server_id in ids])
 
 
 def _enqueue_batches(ids: Sequence[str]) -> None:
-    queue = django_rq.get_queue(QUEUE)
+    queue = queues.queue(QUEUE)
     for start in range(0, len(ids), BATCH_SIZE):
         batch = list(ids[start : start + BATCH_SIZE])
         meta = {"nice": NICE}
@@ -57,6 +57,6 @@ def _enqueue_batches(ids: Sequence[str]) -> None:
 
 def must_make_way() -> bool:
     """Does somebody wait for a test, at the front of the queue, for which no other batch has made way yet?"""
-    queue = django_rq.get_queue(QUEUE)
+    queue = queues.queue(QUEUE)
     waiting = [job_id for job_id in queue.get_job_ids(0, 1) if job_id.startswith(ASKED)]
     return any(queue.connection.set(f"way:{job_id}", 1, nx=True, ex=MADE_WAY_S) for job_id in waiting)

@@ -131,11 +131,11 @@ async def test_writers_at_the_same_time_leave_no_gap_and_no_double(run: Run) -> 
 
 
 def test_a_driver_that_lost_its_lease_writes_nothing(run: Run) -> None:
-    first = leases.claim(run.pk, -1)
-    second = leases.claim(run.pk)
+    first, second = leases.claim(run.pk, -1), leases.claim(run.pk)
+    assert first and second
     with pytest.raises(leases.LostLease):
-        publish(run.pk, [(events.TEXT_MESSAGE_CONTENT, {})], lease_token=first)
-    publish(run.pk, [(events.TEXT_MESSAGE_CONTENT, {})], lease_token=second)
+        publish(run.pk, [(events.TEXT_MESSAGE_CONTENT, {})], lease_token=first.lease_token)
+    publish(run.pk, [(events.TEXT_MESSAGE_CONTENT, {})], lease_token=second.lease_token)
     assert list(run.events.values_list("seq", flat=True)) == [1, 2]
     assert leases.claim(run.pk) is None
 

@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import django_rq
 import pytest
@@ -77,7 +78,11 @@ def test_a_job_whose_worker_was_killed_as_it_took_it_is_queued_again(
     age(run)
     assert reconcile() == 0  # it waits in its queue
     queue.connection.lmove(queue.key, queue.intermediate_queue_key, "LEFT", "RIGHT")
-    assert Job.fetch(dispatch.job_id(run), connection=queue.connection).get_status() == JobStatus.QUEUED
+    job = Job.fetch(dispatch.job_id(run), connection=queue.connection)
+    assert job.get_status() == JobStatus.QUEUED
+    assert reconcile() == 0  # a worker has it, and has not begun it yet
+    job.enqueued_at -= dispatch.GRACE
+    job.save()
     assert reconcile() == 1
     worker.run("runs")
     assert statuses(run) == {"quick": "succeeded"}
@@ -177,7 +182,7 @@ def test_a_run_that_redis_forgot_is_queued_again_once(
 def test_a_run_is_acknowledged_when_redis_is_away(
     alice: User, text: Server, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(run: Run) -> None:
+    def refuse(*_: Any) -> None:
         raise ConnectionRefusedError
 
     with monkeypatch.context() as patched:

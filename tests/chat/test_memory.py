@@ -159,7 +159,8 @@ def test_a_long_conversation_is_summarised_but_keeps_its_messages(
 
 
 def test_the_context_fits_what_the_model_reads(conversation: Conversation, alice: User) -> None:
-    Conversation.objects.update(summary="long ago " * 2_000)
+    conversation.summary = "long ago " * 2_000
+    conversation.save()
     for number in range(30):
         said(conversation, f"Question {number} " * 100, f"Answer {number} " * 100, ago=timedelta(hours=50 - number))
     question = conversation.messages.create(role="user", content="And now?", parent=newest_question(conversation))

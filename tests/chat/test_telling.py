@@ -28,9 +28,9 @@ def together(monkeypatch: pytest.MonkeyPatch) -> Iterator[telling.Teller]:
 
 def held_run(owner: User) -> tuple[Run, int]:
     run = start_run(user=owner, plan=None, kind=Run.Kind.CHAT)
-    token = leases.claim(run.pk)
-    assert token is not None
-    return run, token
+    claimed = leases.claim(run.pk)
+    assert claimed is not None
+    return run, claimed.lease_token
 
 
 def told(run: Run) -> list[str]:

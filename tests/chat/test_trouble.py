@@ -7,14 +7,13 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from pytest_django.fixtures import Settings
 
 from chains import leases
 from chains.models import Run
 from chains.services import cancel
 from chat import jobs, services
-from chat.metering import Spent
 from chat.models import Message
 from registry.models import Server
 from tests.chat.conftest import NOTHING_MORE, Say, Turn, draft, step
@@ -153,8 +152,9 @@ def test_a_half_written_answer_of_a_dead_worker_is_written_anew(
     _, question, run = services.send_message(user=alice, user_msg=UPPER)
     worker.run("chat")
     worker.run("runs")
-    token = leases.claim(run.pk)
-    assert token is not None
+    claimed = leases.claim(run.pk)
+    assert claimed is not None
+    token = claimed.lease_token
     dead = services.start_answer(
         run=run, question=question, provider="openai", model="scripted", note="", lease_token=token
     )
@@ -166,22 +166,27 @@ def test_a_half_written_answer_of_a_dead_worker_is_written_anew(
     assert turn.told == turn.answer.content == "It is A."
 
 
-def test_a_worker_that_died_after_the_last_word_leaves_only_the_end_to_write(
-    model: Toy, text: Server, alice: User, worker: WorkerByHand
+def test_an_answer_and_its_run_end_together_or_not_at_all(
+    model: Toy, text: Server, alice: User, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model.script([A_PLAN])
-    _, question, run = services.send_message(user=alice, user_msg=UPPER)
+    def broken(**_: Any) -> None:
+        raise OperationalError("the database went away")
+
+    model.script([A_PLAN, {"text": "It is A."}, {"text": "It is A."}])
+    _, _, run = services.send_message(user=alice, user_msg=UPPER)
     worker.run("chat")
-    run.refresh_from_db()
-    run.tool_runs.update(status="succeeded", result={"text": "A"})
-    token = leases.claim(run.pk) or 0
-    answer = services.start_answer(run=run, question=question, provider="", model="", note="", lease_token=token)
-    services.add_to_answer(answer=answer, delta="It is A.", lease_token=token)
-    services.end_answer(answer=answer, content="It is A.", status="done", spent=Spent(), lease_token=token)
-    leases.release(run.pk, token)
+    worker.run("runs")
+    with monkeypatch.context() as patched:
+        patched.setattr(services, "finish_run", broken)
+        with pytest.raises(OperationalError):
+            jobs.answer_turn(str(run.pk))
+    turn = Turn(Run.objects.get(pk=run.pk))
+    assert (turn.run.status, turn.answer.status) == ("running", "streaming")
+    assert turn.types[-1] == "TEXT_MESSAGE_CONTENT"
+    leases.release(run.pk, turn.run.lease_token)
     jobs.answer_turn(str(run.pk))
     turn = Turn(Run.objects.get(pk=run.pk))
-    assert (turn.run.status, turn.types.count("TEXT_MESSAGE_START")) == ("succeeded", 1)
+    assert (turn.run.status, turn.answer.status, turn.answer.content) == ("succeeded", "done", "It is A.")
     assert turn.types[-2:] == ["TEXT_MESSAGE_END", "RUN_FINISHED"]
 
 

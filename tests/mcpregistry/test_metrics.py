@@ -2,7 +2,6 @@
 
 import os
 
-import django_rq
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -12,9 +11,10 @@ from redis import RedisError
 
 from chains.models import Run
 from mcpregistry import metrics
-from mcpregistry.metrics import requests
+from mcpregistry.metrics import requests, standing
 from mcpregistry.metrics.standing import Standing
 from registry.models import Server
+from registry.queues import queue
 from tests.conftest import client_of
 
 pytestmark = pytest.mark.django_db
@@ -95,7 +95,7 @@ def test_queues_runs_and_servers_as_they_stand(client: Client, token: str, run: 
     Server.objects.create(
         slug="one", name="one", transport="streamable_http", url="https://one.example", owner=alice, health="timeout"
     )
-    django_rq.get_queue("runs").enqueue("chains.jobs.reconcile")
+    queue("runs").enqueue("chains.jobs.reconcile")
     found = scraped(client, token)
     assert found[key("queue_jobs", queue="runs")] == 1
     assert 0 < found[key("queue_oldest_job_age_seconds", queue="runs")] < 60
@@ -126,7 +126,7 @@ def test_a_redis_that_is_away_takes_only_its_own_figures_along(monkeypatch: pyte
     def away(name: str) -> None:
         raise RedisError("Connection refused")
 
-    monkeypatch.setattr(django_rq, "get_queue", away)
+    monkeypatch.setattr(standing, "queue_named", away)
     found = {family.name: family.samples for family in Standing().collect()}
     assert {sample.labels["part"]: sample.value for sample in found["mcpr_up"]} == {"redis": 0, "database": 1}
     assert "mcpr_servers" in found

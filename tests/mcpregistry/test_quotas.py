@@ -134,13 +134,13 @@ def queued(user: User, count: int) -> list[Run]:
 def test_runs_beyond_those_that_may_go_on_at_once_wait_their_turn(alice: User, bob: User, settings: Any) -> None:
     settings.RUNS_AT_ONCE = 2
     first, second, third = queued(alice, 3)
-    tokens = [leases.claim(run.pk) for run in (first, second)]
-    assert None not in tokens and leases.claim(third.pk) is None
+    held = leases.claim(first.pk)
+    assert held and leases.claim(second.pk) and leases.claim(third.pk) is None
     assert leases.claim(queued(bob, 1)[0].pk) is not None
     third.refresh_from_db()
     assert third.status == Run.Status.QUEUED
     assert leases.claim(first.pk) is None  # it is driven already
-    leases.release(first.pk, tokens[0] or 0)
+    leases.release(first.pk, held.lease_token)
     assert leases.claim(third.pk) is not None
 
 
@@ -148,13 +148,13 @@ def test_runs_beyond_those_that_may_go_on_at_once_wait_their_turn(alice: User, b
 def test_the_next_run_is_queued_as_soon_as_there_is_a_place(alice: User, settings: Any, redis: Any) -> None:
     settings.RUNS_AT_ONCE = 1
     first, second, _ = queued(alice, 3)
-    token = leases.claim(first.pk)
-    dispatch_waiting(alice.pk)
+    held = leases.claim(first.pk)
+    dispatch_waiting(alice.pk, after=first.pk)
     assert redis.llen("rq:queue:runs") == 0
     Run.objects.filter(pk=first.pk).update(status=Run.Status.SUCCEEDED, lease_expires_at=None)
-    dispatch_waiting(alice.pk)
+    dispatch_waiting(alice.pk, after=first.pk)
     jobs = [each.decode() for each in redis.lrange("rq:queue:runs", 0, -1)]
-    assert token and len(jobs) == 1 and str(second.pk) in jobs[0]
+    assert held and len(jobs) == 1 and str(second.pk) in jobs[0]
 
 
 @pytest.mark.django_db(transaction=True)  # jobs are enqueued on commit
