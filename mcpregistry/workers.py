@@ -4,12 +4,14 @@ import gc
 import importlib
 import logging
 import os
+import random
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -27,6 +29,7 @@ from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
 from chains.rehearsal import rehearse as rehearse_steps
 from chat import driving, telling
 from mcpregistry import processes, tracing
+from mcpregistry.horses import Horse, Order, Post
 from registry import embeddings, watchdog
 from registry.connectors.rehearsal import rehearse as rehearse_sessions
 from registry.services.probing import BATCH_JOB, PROBE_JOB
@@ -72,17 +75,42 @@ def preload(queues: list[Queue]) -> None:
 
 
 class ForkingWorker(Worker):
-    """A process for each job, so that the job's time-out holds whatever a server does to it.
+    """Jobs in a process of their own (mcpregistry/horses.py): a time-out holds whatever a server does to the job.
 
-    The job ends with its worker: an orphan that goes on would meet the copy that is started in its place.
+    It ends with its worker: an orphan that goes on would meet the copy that is started in its place.
     """
+
+    horse: Horse | None = None
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
         gc.collect()
-        gc.freeze()  # what is there now stays: looking through it, a job would copy all of it
-        signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as the jobs' processes inherit it
-        return super().work(*args, **options)
+        gc.freeze()  # what is there now stays: looking through it, a horse would copy all of it
+        signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as horses inherit it
+        try:
+            return super().work(*args, **options)
+        finally:
+            self.end_horse()
+
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        execution = self.execution
+        assert execution is not None
+        if self.horse is None or not self.horse.take(Order(job.id, execution.id, queue.name)):
+            self.end_horse()
+            self.horse = Horse.fork(partial(self.serve, job, queue, execution))
+        self._horse_pid = self.horse.pid
+
+    def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
+        assert self.horse is not None
+        if (end := self.horse.wait()) is None:
+            return self.horse.pid, os.EX_OK, None
+        self.horse = None
+        return end
+
+    def end_horse(self) -> None:
+        if self.horse is not None:
+            self.horse.end()
+            self.horse = None
 
     def handle_warm_shutdown_request(self) -> None:
         """A run's job begins no other step: what it has not done, another worker goes on with."""
@@ -91,13 +119,35 @@ class ForkingWorker(Worker):
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, HAND_OVER)
 
-    def main_work_horse(self, job: Job, queue: Queue) -> None:
-        processes.die_with_parent(signal.SIGKILL)
-        watchdog.watch_this_process()
-        os.nice(job.meta.get("nice", 0))
-        if os.getppid() == self.pid:
-            super().main_work_horse(job, queue)
-        os._exit(1)
+    def serve(self, job: Job, queue: Queue, execution: Execution, post: Post) -> NoReturn:
+        """What a horse does: this job, then others, until it leaves or its worker ends."""
+        status = 1
+        try:
+            os.setpgrp()
+            processes.die_with_parent(signal.SIGKILL)
+            watchdog.watch_this_process()
+            self.setup_work_horse_signals()
+            random.seed()
+            self._is_horse = True
+            if os.getppid() == self.pid:
+                self.serve_all(job, queue, execution, post)
+                status = os.EX_OK
+        finally:
+            os._exit(status)
+
+    def serve_all(self, job: Job, queue: Queue, execution: Execution, post: Post) -> None:
+        while True:
+            niceness = job.meta.get("nice", 0)
+            os.nice(niceness)
+            is_well = self.perform_job(job, queue, execution)
+            if not post.answer(is_well=is_well and not niceness):
+                return
+            if (order := post.next()) is None:
+                return
+            job = Job.fetch(order.job_id, connection=self.connection)
+            queue = next(each for each in self.queues if each.name == order.queue)
+            execution = Execution.fetch(order.execution_id, order.job_id, connection=self.connection)
+            self.executions = {execution.id: execution}
 
     def perform_job(self, job: Job, *rest: Any) -> bool:
         with traced(job):
