@@ -32,15 +32,16 @@ def search_results(q: str, *, results: QuerySet[Result], limit: int = CANDIDATES
         return []
     near = scored.exclude(distance=None).filter(distance__lt=1 - LEAST_COSINE).order_by("distance")[:CANDIDATES]
     sharing = scored.filter(rank__gt=0).order_by("-rank")[:CANDIDATES]
-    found = list({row.pk: row for row in [*sharing, *near]}.values())
-    cosines = [None if row.distance is None else 1 - row.distance for row in found]
-    scores = fuse([row.rank for row in found], cosines)
-    hits = [ResultHit(row, round(score, 4)) for row, score in zip(found, scores, strict=True)]
-    return sorted(hits, key=lambda hit: -hit.score)[:limit]
+    found = {pk: (rank, distance) for pk, rank, distance in [*sharing, *near]}
+    cosines = [None if distance is None else 1 - distance for _, distance in found.values()]
+    scores = dict(zip(found, fuse([rank for rank, _ in found.values()], cosines), strict=True))
+    best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
+    rows = results.defer("embedding").in_bulk(best)
+    return [ResultHit(rows[pk], round(scores[pk], 4)) for pk in best if pk in rows]
 
 
 def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
-    """With `rank` by words and `distance` by meaning, None where there is no vector; None without words."""
+    """Keys, with `rank` by words and `distance` by meaning, None where there is no vector; None without words."""
     words = list(dict.fromkeys(re.findall(r"\w+", q)))[:MAX_WORDS]
     if not words:
         return None
@@ -50,7 +51,8 @@ def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
     distance: Any = Value(None, output_field=FloatField())
     if vector is not None:
         distance = CosineDistance(F("embedding"), vector)
-    return results.defer("embedding").annotate(rank=SearchRank(texts, query), distance=distance)
+    ranked = results.annotate(rank=SearchRank(texts, query), distance=distance)
+    return ranked.values_list("pk", "rank", "distance")
 
 
 def text_of(result: Result) -> str:

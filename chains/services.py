@@ -149,13 +149,13 @@ def _plan_ready(plan: Plan) -> dict[str, Any]:
     return {"plan": plan.data, "layers": [[step.id for step in layer] for layer in layers(plan)]}
 
 
-def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int) -> None:
+def set_plan(*, run: Run, plan: dict[str, Any], lease_token: int, toolbox: Toolbox | None = None) -> None:
     """Give a planned run its plan, or one that goes on from it: the lease is given back and the first step's job
-    queued. Steps that the run has tried, by their ids, are not begun anew.
+    queued. Steps that the run has tried, by their ids, are not begun anew. `toolbox`: where it was loaded this moment.
 
     Raises PlanError (nothing has changed then) or LostLease.
     """
-    toolbox = Toolbox.of(parse(plan).steps, run.owner)
+    toolbox = toolbox or Toolbox.of(parse(plan).steps, run.owner)
     checked = checked_plan(plan, user=run.owner, toolbox=toolbox)
     tried = {row.step for row in run.current_steps()} if run.plan is not None else set()
     with transaction.atomic(savepoint=False):

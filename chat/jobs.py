@@ -102,7 +102,7 @@ def _run_steps(driver: Driver, question: Message, planning: Planning) -> list[st
     """What keeps the plan from being run: a tool was changed or withdrawn since it was checked."""
     plan = planning.draft.as_plan()
     try:
-        services.go_on(run=driver.run, question=question, plan=plan, lease_token=driver.token)
+        services.go_on(run=driver.run, question=question, plan=plan, lease_token=driver.token, toolbox=planning.toolbox)
     except PlanError as error:
         return [problem.message for problem in error.problems]
     return []

@@ -53,7 +53,7 @@ def recall(
 
 
 def _those(known: Sequence[str], conversation: Conversation) -> list[Result]:
-    return list(Result.objects.filter(pk__in=known, owner_id=conversation.owner_id)) if known else []
+    return list(Result.objects.filter(pk__in=known, owner_id=conversation.owner_id).defer("embedding")) if known else []
 
 
 def _found(question: Message, conversation: Conversation) -> list[Result]:

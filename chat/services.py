@@ -15,7 +15,7 @@ from chains import events
 from chains.events import publish
 from chains.leases import renew
 from chains.models import Result, Run
-from chains.plan import input_problems, missing_inputs, parse, with_defaults
+from chains.plan import Toolbox, input_problems, missing_inputs, parse, with_defaults
 from chains.services import Conflict, InputError, cancel, finish_run, set_plan, start_run
 from chat import previews, telling
 from chat.branches import newest_question
@@ -226,18 +226,19 @@ def provide_inputs(*, run: Run, inputs: Mapping[str, Any]) -> Run:
     return run
 
 
-def go_on(*, run: Run, question: Message, plan: dict[str, Any], lease_token: int) -> None:
+def go_on(
+    *, run: Run, question: Message, plan: dict[str, Any], lease_token: int, toolbox: Toolbox | None = None
+) -> None:
     """Run a complete plan, or show it first where the conversation is held so. Raises PlanError or LostLease."""
     if question.conversation.preview:
         previews.wait_for_approval(run=run, question=question, plan=plan, lease_token=lease_token)
     else:
-        set_plan(run=run, plan=plan, lease_token=lease_token)
+        set_plan(run=run, plan=plan, lease_token=lease_token, toolbox=toolbox)
 
 
 @transaction.atomic
 def start_answer(*, run: Run, question: Message, provider: str, model: str, note: str, lease_token: int) -> Message:
     """An empty answer in the making; one that was begun before is begun anew. Raises LostLease."""
-    renew(run.pk, lease_token)
     told = {"role": Message.Role.ASSISTANT, "provider": provider, "model": model, "note": note}
     state: dict[str, Any] = {
         "conversation_id": question.conversation_id,

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.contrib.auth.models import User
 
+from chains.plan import Toolbox
 from chat.drafts import Draft
 from chat.llm import OFFLINE, ModelError
 from chat.memory import Recalled
@@ -32,6 +33,7 @@ class Planning:
     note: str
     took_ms: int
     recalled: Recalled = field(default_factory=Recalled)
+    toolbox: Toolbox | None = None
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -97,4 +99,5 @@ def _planning(state: PlanState, provider: str, model: str, note: str, started: f
     took_ms = round((time.monotonic() - started) * 1000)
     names: Sequence[str] = [f"{tool.server.slug}.{tool.name}" for tool in state["tools"]]
     draft, problems = state["draft"], state["problems"]
-    return Planning(draft, problems, list(names), state["queries"], provider, model, note, took_ms, state["recalled"])
+    told = (draft, problems, list(names), state["queries"], provider, model, note, took_ms, state["recalled"])
+    return Planning(*told, toolbox=state.get("toolbox"))

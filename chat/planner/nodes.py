@@ -6,8 +6,7 @@ from typing import Any
 from django.conf import settings
 from langgraph.runtime import Runtime
 
-from chains.plan import Problem, errors, pointer_to
-from chains.plan import check as check_plan
+from chains.plan import Problem, Toolbox, errors, pointer_to, read, validate
 from chat import offline
 from chat.background import result_of
 from chat.drafts import ASK, Draft, with_inputs
@@ -99,9 +98,13 @@ def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     """Problems of the draft as sentences; for a model they are also its next message."""
     draft, problems, so_far = state["draft"], state["problems"], state.get("so_far")
     found: list[Problem] = []
+    toolbox: Toolbox | None = None
     if draft.is_runnable:
         draft = observing.joined(draft, so_far, state["tools"]) if so_far else draft
-        _, noticed = check_plan(draft.as_plan(), user=runtime.context.user)
+        plan, noticed = read(draft.as_plan())
+        if plan is not None:
+            toolbox = Toolbox.of(plan.steps, runtime.context.user)
+            noticed = [*noticed, *validate(plan, user=runtime.context.user, toolbox=toolbox)]
         found = [*errors(noticed), *_too_many(draft), *observing.repeated(draft, so_far, state["tools"])]
         if not found and runtime.context.model is not None:
             known = grounding.known_words(state["question"], state["recalled"], so_far)
@@ -110,6 +113,7 @@ def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
     unfilled = bool(found) and all(problem.code in TO_BE_ASKED for problem in found)
     made_up = [problem.path for problem in found if problem.code == grounding.INVENTED]
     update: PlanState = {"draft": draft, "problems": problems, "unfilled": unfilled, "made_up": made_up}
+    update["toolbox"] = toolbox
     if not problems or runtime.context.model is None:
         return update
     if state["given_up"]:

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from langchain_core.messages import BaseMessage
 
 from chains.models import ToolRun
+from chains.plan import Toolbox
 from chat.drafts import Draft
 from chat.memory import Recalled
 from chat.metering import MeteredModel
@@ -55,6 +56,7 @@ class PlanState(TypedDict, total=False):
     messages: list[BaseMessage]  # the exchange with the model, corrections included
     rounds: int  # proposals so far
     draft: Draft
+    toolbox: Toolbox | None  # what the newest draft was checked with
     problems: list[str]  # of the newest draft, as sentences
     given_up: str  # why there was no further correction
     unfilled: bool  # nothing is wrong with the newest draft but arguments that the user has to give
