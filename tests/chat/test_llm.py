@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 
 from chat.background import items_of
 from chat.llm import ChatModel, ModelError, Usage, chat_model
+from chat.metering import Meter, MeteredModel
 from tests.toys import Toy
 
 ASK = [HumanMessage("Plan it.")]
@@ -48,6 +49,14 @@ def asked(schema: dict[str, Any]) -> tuple[str, Usage]:
 def test_a_reply_is_streamed_and_counted(provider: str, model: Toy) -> None:
     model.script([{"text": "It is four o'clock.", "usage": USAGE}])
     assert heard() == ("It is four o'clock.", Usage(11, 5))
+
+
+def test_no_piece_that_is_handed_on_is_empty(provider: str, model: Toy) -> None:
+    """The first of many a model is, and would make the first word wait for the next time to tell pieces."""
+    model.script([{"text": "Forty two"}])
+    pieces = list(MeteredModel([known_model()], Meter()).stream(ASK))
+    assert "".join(pieces) == "Forty two"
+    assert all(pieces)
 
 
 def test_a_plan_is_asked_for_by_schema(provider: str, model: Toy) -> None:
