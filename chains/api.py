@@ -41,6 +41,7 @@ from chains.serializers import (
     WhoseFilter,
 )
 from registry.api import caller
+from registry.deleting import delete_whole
 from registry.inputs import Words, asked, validated
 from registry.sharing_api import SharedSerializer, shared, team_told
 
@@ -261,7 +262,7 @@ class TemplateDetail(APIView):
         """Remove a template. Its runs stay."""
         template = own(Template.objects.visible_to(request.user), pk=pk)
         check_own(template, caller(request))
-        template.delete()
+        delete_whole(template)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
@@ -276,7 +277,9 @@ class ResultList(generics.ListAPIView[Result]):
         q = asked(Words, request).get("q", "")
         if not q:
             return super().get(request, *args, **kwargs)
-        found = [hit.result for hit in search_results(q, results=self.get_queryset())]
+        pages: Any = self.paginator
+        pages.check(request)
+        found = [hit.result for hit in search_results(q, results=self.get_queryset(), limit=pages.page_size)]
         told = ResultSerializer(found, many=True, context=self.get_serializer_context()).data
         return Response({"results": told, "next": None, "count": len(found)})
 

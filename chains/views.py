@@ -21,6 +21,7 @@ from chains.models import Result, Run, Schedule, Template
 from chains.parameters import literals_of
 from chains.plan import PlanError, Problem
 from chains.recall import search_results
+from registry.deleting import delete_whole
 from registry.pages import Page, PageRequest, paginate, says_errors, triggered
 from registry.services.sharing import MayNotShare
 from registry.sharing_pages import shared_by_form, sharing_of
@@ -251,7 +252,7 @@ def template_rename(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
 @login_required
 @require_POST
 def template_delete(request: PageRequest, pk: uuid.UUID) -> HttpResponse:
-    own_template(request, pk).delete()
+    delete_whole(own_template(request, pk))
     messages.success(request, "Template deleted. Its runs and results are kept.")
     return redirect("templates")
 

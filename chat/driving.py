@@ -50,13 +50,16 @@ class Driver:
         """Cheap to call often. Raises LostLease, CancelRequested or HandedBack."""
         if _stopping.is_set():
             raise HandedBack
-        now = time.monotonic()
-        if now - self.last_beat < BEAT_S:
+        if time.monotonic() - self.last_beat < BEAT_S:
             return
-        self.last_beat = now
-        is_unwanted = leases.hold(self.run.pk, self.token)
+        self.hold()
         let_go()
-        if is_unwanted:
+
+    def hold(self) -> None:
+        """Lock the run's row, in a transaction: before any other, as whoever deletes the run does. Raises LostLease or
+        CancelRequested."""
+        self.last_beat = time.monotonic()
+        if leases.hold(self.run.pk, self.token):
             raise CancelRequested
 
 

@@ -80,6 +80,7 @@ def _plan(driver: Driver) -> None:
     runs = planning.draft.is_runnable and not planning.problems
     asks = runs and bool(services.lacking_inputs(driver.run, planning.draft.as_plan()))
     with transaction.atomic():
+        driver.hold()
         spent = model.meter.take() if model else Spent()
         services.record_planning(question=question, planning=planning, spent=spent)
         problems = _run_steps(driver, question, planning) if runs and not asks else planning.problems

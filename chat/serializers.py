@@ -109,6 +109,9 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
+    pinned = Flag(required=False)
+    preview = Flag(required=False)
+
     class Meta:
         model = Conversation
         fields = ["id", "title", "summary", "pinned", "preview", "provider", "created_at", "updated_at"]

@@ -51,9 +51,9 @@ def send_message(
     if conversation is None:
         check_quota(user, "conversations", Conversation.objects.owned_by(user))
         conversation = Conversation.objects.create(owner=user, title=_title(user_msg))
-    _set_up(conversation, provider, preview)
     for asking in Run.objects.filter(pk__in=_asking(conversation)):
         cancel(run=asking)
+    _set_up(conversation, provider, preview)
     before = after or newest_question(conversation)
     message, run = _ask(conversation, user_msg, parent=before, approval=approval)
     return conversation, message, run
@@ -125,7 +125,10 @@ def _title(user_msg: str) -> str:
 @transaction.atomic
 def delete_conversation(*, conversation: Conversation) -> None:
     """The conversation, its messages and its runs; whoever drives one of them finds its lease gone."""
-    Run.objects.filter(conversation_id=conversation.pk).delete()
+    runs = Run.objects.filter(conversation_id=conversation.pk)
+    list(runs.select_for_update().order_by("pk").values_list("pk"))  # nobody adds to them between looking and deleting
+    list(Conversation.objects.select_for_update().filter(pk=conversation.pk).values_list("pk"))
+    runs.delete()
     conversation.delete()
 
 
@@ -250,16 +253,16 @@ def start_answer(*, run: Run, question: Message, provider: str, model: str, note
         "note": note,
         "attempt": run.attempt,
     }
-    answer = Message.objects.filter(run=run, role=Message.Role.ASSISTANT).first()
-    if answer is None:
-        answer = Message.objects.create(run=run, role=Message.Role.ASSISTANT, **state)
-    else:  # nobody but the lease's holder writes it
-        for name, value in state.items():
-            setattr(answer, name, value)
+    found = Message.objects.filter(run=run, role=Message.Role.ASSISTANT).first()
+    answer = found or Message(run=run, role=Message.Role.ASSISTANT)
+    for name, value in state.items():  # nobody but the lease's holder writes it
+        setattr(answer, name, value)
+    started = (events.TEXT_MESSAGE_START, {"message_id": str(answer.pk), **told})
+    events.publish(run.pk, [started], lease_token=lease_token)  # first: it tells whether there still is a run
+    if found:
         answer.save(update_fields=["content", "status", "provider", "model", "note", "attempt"])
-    events.publish(
-        run.pk, [(events.TEXT_MESSAGE_START, {"message_id": str(answer.pk), **told})], lease_token=lease_token
-    )
+    else:
+        answer.save(force_insert=True)
     return answer
 
 

@@ -107,9 +107,7 @@ class CursorPagination(pagination.CursorPagination):
 
     def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> list[Any] | None:
         self.address = request.build_absolute_uri()
-        self.page_size = self.get_page_size(request)
-        self.ordering = tuple(self.ordering)
-        place = self._place(once(request.query_params, self.cursor_query_param))
+        place = self.check(request)
         try:
             after = queryset.filter(self._after(place)) if place else queryset
             rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
@@ -121,6 +119,12 @@ class CursorPagination(pagination.CursorPagination):
             is_whole = not place and not self.has_next
             self.total = len(rows) if is_whole else queryset.count()
         return self.rows
+
+    def check(self, request: Any) -> list[Any] | None:
+        """Where the request goes on, with `page_size` as it wants it. Raises ValidationError."""
+        self.page_size = self.get_page_size(request)
+        self.ordering = tuple(self.ordering)
+        return self._place(once(request.query_params, self.cursor_query_param))
 
     def get_page_size(self, request: Any) -> int:
         told = once(request.query_params, self.page_size_query_param)

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from registry.deleting import delete_whole
 from registry.models import Connection, Health, Server
 from registry.outbound import OutboundRefused, check_url
 from registry.precedence import CURATOR
@@ -112,7 +113,7 @@ def delete_server(*, server: Server) -> None:
     with transaction.atomic():
         forget_grants(server=server)
         if server.source == "custom":
-            server.delete()
+            delete_whole(server)
         else:
             server.status = Server.Status.DELETED
             server.field_sources = server.field_sources | {"status": CURATOR}

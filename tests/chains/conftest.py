@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
-from django.db import connections
+from django.db import connection, connections
 
 from chains.jobs import drive_run
 from chains.models import Run
@@ -77,6 +77,14 @@ def until(condition: Callable[[], Any], timeout_s: float = 20) -> Any:
         assert time.monotonic() < deadline, "it never happened"
         time.sleep(0.02)
     return value
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @contextmanager

@@ -107,3 +107,12 @@ def test_deleting_a_conversation_deletes_its_runs(api: APIClient) -> None:
 
 def test_nobody_talks_without_signing_in() -> None:
     assert post(APIClient(), user_msg="Hi").status_code == 401
+
+
+@pytest.mark.parametrize("name", ["pinned", "preview"])
+@pytest.mark.parametrize("value", [0, "true", None])
+def test_a_switch_of_a_conversation_is_true_or_false(api: APIClient, name: str, value: Any) -> None:
+    sent = post(api, user_msg="One")
+    address = f"/chat/{sent.data['conversation_id']}"
+    assert api.patch(address, {name: value}, format="json").status_code == 400
+    assert api.patch(address, {name: True}, format="json").data[name] is True

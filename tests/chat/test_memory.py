@@ -187,3 +187,11 @@ def test_results_are_found_by_meaning_and_by_words(alice: User, api: APIClient) 
     by_meaning, by_word = (api.get(f"/results?q={q}").json()["results"] for q in ("timber supplier", "7781"))
     assert (by_meaning[0]["title"], by_word[0]["title"]) == ("Oak", "Code")
     assert "Flights" not in [row["title"] for row in by_meaning]
+
+
+def test_a_search_of_results_keeps_to_the_limits_of_its_list(alice: User, api: APIClient) -> None:
+    for title in ("Oak planks", "Oak boards"):
+        Result.objects.create(owner=alice, kind="summary", title=title, summary="From Holm & Sons.")
+    assert [len(api.get(f"/results?q=oak{more}").json()["results"]) for more in ("", "&limit=1")] == [2, 1]
+    for wrong in ("limit=0", "limit=-5.04e-51", "limit=false", "cursor=1%C2%B8"):
+        assert api.get(f"/results?q=oak&{wrong}").status_code == 400

@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, transaction
 from pytest_django.fixtures import Settings
 
 from chains import leases
@@ -16,6 +17,7 @@ from chains.services import cancel
 from chat import jobs, services
 from chat.models import Message
 from registry.models import Server
+from tests.chains.conftest import somebody_waits_for_a_lock, until
 from tests.chat.conftest import NOTHING_MORE, Say, Turn, draft, step
 from tests.conftest import WorkerByHand
 from tests.toys import Toy
@@ -199,3 +201,44 @@ def test_a_retried_run_is_answered_again(say: Say, model: Toy, text: Server, api
     for queue in ("runs", "chat"):
         worker.run(queue)
     assert turn.answer.content == turn.told == "Again it failed."
+
+
+def test_a_conversation_can_be_deleted_while_its_answer_is_written(alice: User) -> None:
+    conversation, question, run = services.send_message(user=alice, user_msg="Hello")
+    claimed = leases.claim(run.pk)
+    assert claimed is not None
+
+    def delete() -> None:
+        services.delete_conversation(conversation=conversation)
+        connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            services.start_answer(
+                run=run, question=question, provider="", model="", note="", lease_token=claimed.lease_token
+            )
+            deleting = pool.submit(delete)
+            until(somebody_waits_for_a_lock)
+        deleting.result(10)
+    assert not Run.objects.exists() and not Message.objects.exists()
+    with pytest.raises(leases.LostLease):
+        services.start_answer(
+            run=run, question=question, provider="", model="", note="", lease_token=claimed.lease_token
+        )
+
+
+def test_a_stop_that_came_while_the_plan_was_made_runs_no_step(
+    model: Toy, text: Server, alice: User, worker: WorkerByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*args: Any, **options: Any) -> Any:
+        planning = plan(*args, **options)
+        cancel(run=run)
+        return planning
+
+    plan = jobs.planner.plan
+    model.script([A_PLAN])
+    _, _, run = services.send_message(user=alice, user_msg=UPPER)
+    monkeypatch.setattr(jobs.planner, "plan", stopped)
+    worker.run("chat")
+    run.refresh_from_db()
+    assert (run.status, run.tool_runs.count()) == ("cancelled", 0)
