@@ -1,10 +1,12 @@
 """What is deleted while somebody adds to it."""
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import IntegrityError, connection
+from django.db.models.deletion import Collector
 
 from chains.models import Run, Template
 from registry.deleting import delete_whole
@@ -14,18 +16,28 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PLAN = plan(step("s1", "text.upper", text="a"))
 
 
-def test_a_template_can_be_deleted_while_a_run_of_it_is_started(alice: User) -> None:
+def test_what_is_added_while_a_row_is_deleted_goes_or_is_refused_with_it(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
     template = Template.objects.create(owner=alice, name="Words", plan=PLAN)
 
-    def delete() -> None:
-        delete_whole(template)
-        connection.close()
+    def start() -> None:
+        try:
+            Run.objects.create(owner=alice, template=template, plan=PLAN)
+        finally:
+            connection.close()
 
+    def delete(collector: Collector) -> Any:
+        """When Django knows what belongs to the row, somebody adds to it."""
+        starting.append(pool.submit(start))
+        until(lambda: starting[0].done() or somebody_waits_for_a_lock())
+        return deleted(collector)
+
+    starting: list[Future[None]] = []
+    deleted = Collector.delete
     with ThreadPoolExecutor(1) as pool:
-        with transaction.atomic():
-            run = Run.objects.create(owner=alice, template=template, plan=PLAN)
-            deleting = pool.submit(delete)
-            until(somebody_waits_for_a_lock)
-        deleting.result(10)
-    run.refresh_from_db()
-    assert run.template is None and not Template.objects.exists()
+        monkeypatch.setattr(Collector, "delete", delete)
+        delete_whole(template)
+        with pytest.raises(IntegrityError):
+            starting[0].result(10)
+    assert not Template.objects.exists() and not Run.objects.exists()
