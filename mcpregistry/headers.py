@@ -1,7 +1,13 @@
 """What every answer tells a browser it may do with it."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+import django_rq
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -35,7 +41,18 @@ EVERY_ANSWER: dict[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": settings.X_FRAME_OPTIONS,
 }
+QUEUES_PATH = "/admin/django-rq/"
 PRIVATE = "no-store"  # neither a proxy nor the browser of the next one to sit there keeps it
+
+
+@cache
+def queues_policy() -> str:
+    """The pages of django-rq bring style of their own: exactly that is let through, known by its hash."""
+    templates = (Path(django_rq.__file__).parent / "templates").rglob("*.html")
+    styles = {style for each in templates for style in re.findall(r"<style>(.*?)</style>", each.read_text(), re.S)}
+    hashes = [base64.b64encode(hashlib.sha256(style.encode()).digest()).decode() for style in sorted(styles)]
+    allowed = " ".join(["style-src 'self'", *(f"'sha256-{each}'" for each in hashes)])
+    return CONTENT_SECURITY_POLICY.replace("style-src 'self'", allowed)
 
 
 class HeadersMiddleware:
@@ -53,6 +70,8 @@ class HeadersMiddleware:
             told.setdefault("Content-Length", str(len(response.content)))  # refused before a middleware counts it
         if told.get("Content-Disposition", "").startswith("attachment"):
             told.setdefault("Content-Security-Policy", FILE_POLICY)
+        if request.path_info.startswith(QUEUES_PATH):
+            told.setdefault("Content-Security-Policy", queues_policy())
         if "Access-Control-Allow-Origin" not in told:  # what anybody's page may read is no secret
             told.setdefault("Cache-Control", PRIVATE)
         if settings.SECURE_HSTS_SECONDS and request.is_secure():

@@ -140,8 +140,16 @@ def not_mcp(exchange: Exchange) -> ConnectorError:
     )
 
 
+CLOSED_WORDS = ("Connection closed", "SSE stream ended")
+
+
+def is_closed(error: MCPError) -> bool:
+    """The SDK says so under a code by which servers tell errors of their own."""
+    return error.code == CONNECTION_CLOSED and error.message.startswith(CLOSED_WORDS)
+
+
 def of_mcp_error(error: MCPError, exchange: Exchange) -> ConnectorError:
-    if error.code == CONNECTION_CLOSED:
+    if is_closed(error):
         return ConnectorError("unreachable", "The server closed the connection.", sent=exchange.sent)
     if error.message.startswith("Failed to parse"):
         message = "The address answers with something that is not JSON-RPC, so it is not MCP."

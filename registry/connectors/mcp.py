@@ -18,7 +18,6 @@ from mcp.client.session import ClientRequestContext, ElicitationFnT
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import (
-    CONNECTION_CLOSED,
     HEADER_MISMATCH,
     METHOD_NOT_FOUND,
     CallToolRequest,
@@ -48,7 +47,7 @@ from registry.connectors.base import (
     Target,
     ToolDefinition,
 )
-from registry.connectors.errors import explain
+from registry.connectors.errors import explain, is_closed
 from registry.connectors.recording import MAX_BODY_BYTES, Exchange, RecordingTransport, current_exchange
 from registry.connectors.stdio import Command, stdio_transport
 from registry.connectors.tools import MAX_TOOLS, definition_of, lenient, storable
@@ -235,7 +234,7 @@ class McpSession:
                 exchange.waiting = scope if self.link.target.transport == Server.Transport.SSE else None
                 return await work
         except FAILURES as error:
-            self.broken = self.broken or (isinstance(error, MCPError) and error.code == CONNECTION_CLOSED)
+            self.broken = self.broken or (isinstance(error, MCPError) and is_closed(error))
             raise self.link.error_of(error, exchange) from error
         finally:
             exchange.waiting = None

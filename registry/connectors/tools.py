@@ -18,7 +18,7 @@ from registry.connectors.base import ToolDefinition
 
 MAX_NAME = 512
 MAX_SCHEMA_DEPTH = 90
-MAX_TOOLS = 5_000  # of one server
+MAX_TOOLS = 20_000  # of one server
 STRICTEST = "2025-11-25"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")

@@ -30,6 +30,8 @@ OF_OTHERS = [
     "/admin/django-rq/",
     "/admin/django-rq/queues/0/",
     "/admin/django-rq/workers/0/",
+    "/admin/django-rq/queues/0/finished/",
+    "/admin/django-rq/queues/0/failed/",
 ]
 
 

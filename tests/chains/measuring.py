@@ -24,11 +24,15 @@ class MeasuringWorker(ForkingWorker):
         mcp.CONNECT_TIMEOUT_S = {"stdio": STARTING_S}
         return super().work(*args, **options)
 
-    def perform_job(self, job: Job, queue: Queue) -> bool:
-        """In the job's own process, whose highest memory is its own too."""
+    def fork_work_horse(self, job: Job, queue: Queue) -> None:
+        self.end_horse()
+        super().fork_work_horse(job, queue)
+
+    def perform_job(self, job: Job, *rest: Any) -> bool:
+        """In a process of the job's own, whose highest memory is its own too."""
         before, began = resident_bytes(), time.monotonic()
         try:
-            return super().perform_job(job, queue)
+            return super().perform_job(job, *rest)
         finally:
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB - before
             self.connection.hset("measured", job.id, f"{peak} {time.monotonic() - began}")

@@ -49,7 +49,7 @@ class Kind:
     detail: str
     error: str = ""  # code of the step's error; empty: it succeeds
     message: str = ""
-    x: str = "a"
+    x: Any = "a"
     timeout_s: float = 2
     told: str = ""  # what is said with the step
 
@@ -76,7 +76,7 @@ ZOO = [
     Kind("redirect-inside", "not_mcp", "redirects to http://10.0.0.1/mcp"),
     Kind("redirect-metadata", "not_mcp", "redirects to http://169.254.169.254"),
     Kind("redirect-elsewhere", "ok", "1 tools", "not_mcp", "redirects to https://elsewhere.example"),
-    Kind("many", "ok", "too long or does not end: 5000 tools were taken", timeout_s=20),
+    Kind("many", "ok", "10001 tools", timeout_s=20),
     Kind("cursors", "ok", "too long or does not end"),
     Kind("names", "ok", "listed twice"),
     Kind("script", "ok", "2 tools"),
@@ -86,7 +86,7 @@ ZOO = [
     Kind("loops", "ok", "2 tools"),
     Kind("mismatched", "ok", "1 tools", told="does not fit what the server says of it. /n: Must be integer"),
     Kind("changing", "ok", "1 tools"),
-    Kind("numbers", "ok", "2 tools"),
+    Kind("numbers", "ok", "2 tools", x=10**300),
     Kind("choices", "ok", "1 tools"),
     Kind("infinite", "ok", "1 tools"),
     Kind("deep", "ok", "nested deeper"),

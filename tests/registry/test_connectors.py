@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from mcp import MCPError
 
 from registry.connectors import CallResult, ConnectorError, Session, connect
+from registry.connectors.errors import explain
 from registry.connectors.mcp import MAX_PAGES
+from registry.connectors.recording import Exchange
 from registry.connectors.stdio import environment
 from registry.models import Server
 from tests.conftest import confirmed
@@ -412,3 +415,17 @@ async def hold():
 
 asyncio.run(hold())
 """
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("Connection closed", "unreachable"),
+        ("SSE stream ended without a response", "unreachable"),
+        ("Your quota is spent", "protocol"),
+    ],
+)
+def test_a_servers_own_error_is_told_though_its_code_means_a_closed_connection_too(words: str, code: str) -> None:
+    told = explain(MCPError(code=-32000, message=words), Exchange(sent=True))
+    assert told.code == code
+    assert (words in told.message) == (code == "protocol")
