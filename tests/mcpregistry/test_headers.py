@@ -86,6 +86,7 @@ def test_every_answer_tells_a_browser_how_little_it_may_do(
     told = response.headers
     assert response.status_code == status, response
     check_policy(told["Content-Security-Policy"], is_file=path == "FILE")
+    assert ("sha256-" in told["Content-Security-Policy"]) == (what == "queues")  # what the package itself brings
     assert (told["X-Content-Type-Options"], told["X-Frame-Options"]) == ("nosniff", "DENY")
     assert told["Referrer-Policy"] == told["Cross-Origin-Opener-Policy"] == "same-origin"
     assert told["Cross-Origin-Resource-Policy"] == "same-origin"
@@ -106,7 +107,8 @@ def check_policy(policy: str, *, is_file: bool) -> None:
     if is_file:
         assert "sandbox" in rules and "script-src" not in rules
     else:
-        assert rules["script-src"] == rules["style-src"] == "'self'"
+        assert rules["script-src"] == "'self'"
+        assert all(each == "'self'" or each.startswith("'sha256-") for each in rules["style-src"].split())
         assert rules["frame-ancestors"] == rules["base-uri"] == "'none'"
 
 
