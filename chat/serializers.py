@@ -11,7 +11,7 @@ from chains.serializers import RunSerializer
 from chat import providers
 from chat.branches import Tree
 from chat.models import Conversation, Message
-from registry.inputs import Flag, Input, Text
+from registry.inputs import STRICT, Flag, Input, Text
 
 MAX_MESSAGE_BYTES = 32_000
 
@@ -109,8 +109,7 @@ class MessageSerializer(serializers.ModelSerializer[Message]):
 
 
 class ConversationSerializer(serializers.ModelSerializer[Conversation]):
-    pinned = Flag(required=False)
-    preview = Flag(required=False)
+    serializer_field_mapping = STRICT
 
     class Meta:
         model = Conversation

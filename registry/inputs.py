@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, ClassVar
 
+from django.db import models
 from django.http import QueryDict
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -45,6 +46,17 @@ class Number(serializers.IntegerField):
         if isinstance(data, (str, bool)):
             self.fail("invalid")
         return super().to_internal_value(data)
+
+
+# For a ModelSerializer that takes something in: each column by the field that takes it as it is, and nothing like it.
+STRICT: dict[Any, Any] = {
+    **serializers.ModelSerializer.serializer_field_mapping,
+    models.CharField: Text,
+    models.TextField: Text,
+    models.BooleanField: Flag,
+    models.IntegerField: Number,
+    models.PositiveIntegerField: Number,
+}
 
 
 class WholeNumber(serializers.IntegerField):

@@ -116,3 +116,10 @@ def test_a_switch_of_a_conversation_is_true_or_false(api: APIClient, name: str, 
     address = f"/chat/{sent.data['conversation_id']}"
     assert api.patch(address, {name: value}, format="json").status_code == 400
     assert api.patch(address, {name: True}, format="json").data[name] is True
+
+
+def test_the_title_of_a_conversation_is_a_text(api: APIClient) -> None:
+    address = f"/chat/{post(api, user_msg='One').data['conversation_id']}"
+    for title in (0, False, None, ["Two"]):
+        assert api.patch(address, {"title": title}, format="json").status_code == 400
+    assert api.patch(address, {"title": "Two"}, format="json").data["title"] == "Two"
