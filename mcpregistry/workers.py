@@ -84,7 +84,6 @@ class ForkingWorker(Worker):
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
-        gc.collect()
         gc.freeze()  # what is there now stays: looking through it, a horse would copy all of it
         signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as horses inherit it
         try:

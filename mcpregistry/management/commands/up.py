@@ -1,5 +1,6 @@
 """`make run`: everything the product needs, in one terminal, until Ctrl-C."""
 
+import gc
 import importlib
 import os
 import secrets
@@ -126,6 +127,8 @@ def start_workers(supervisor: Supervisor, count: int) -> None:
     for module in set(JOBS_OF_QUEUE.values()):
         importlib.import_module(module)
     connections.close_all()
+    gc.collect()
+    gc.freeze()  # what is there now stays: looking through it, each worker would copy all of it
     for name, arguments in worker_commands(count).items():
         supervisor.add(forked(name, partial(call_command, *arguments)))
 
