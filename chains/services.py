@@ -66,6 +66,10 @@ def start_run(
     try:
         return _create(run, checked)
     except IntegrityError:
+        if template is not None and not Template.objects.filter(pk=template.pk).exists():
+            raise Conflict(
+                "template_removed", "This template was deleted in this moment; nothing was started."
+            ) from None
         if key is None:
             raise
         return _same_request(Run.objects.owned_by(user).get(idempotency_key=key), asked)

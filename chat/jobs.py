@@ -113,16 +113,22 @@ def _ask(driver: Driver, question: Message, planning: Planning) -> None:
     """Say what is missing, in a text and as a form, and wait."""
     plan = planning.draft.as_plan()
     speech = Speech(_signed(plain.asking(list(questions_of(plan["inputs"]))), question))
-    wait = partial(services.wait_for_inputs, run=driver.run, question=question, plan=plan, lease_token=driver.token)
-    end = End(Message.Status.ASKING, lambda _: wait())
+    run, token = driver.run, driver.token
+    end = End(
+        Message.Status.ASKING,
+        lambda _: services.wait_for_inputs(run=run, question=question, plan=plan, lease_token=token),
+    )
     write_answer(speech, driver=driver, question=question, model=None, note=planning.note, end=end)
 
 
 def _refuse(driver: Driver, question: Message, planning: Planning, problems: list[str]) -> None:
     speech = Speech(plain.no_plan(problems))
     error = {"code": "plan_invalid", "message": "No plan that can run came of this. " + problems[0]}
-    fail = partial(finish_run, run=driver.run, status=Run.Status.FAILED, error=error, lease_token=driver.token)
-    end = End(Message.Status.FAILED, lambda _: fail())
+    run, token = driver.run, driver.token
+    end = End(
+        Message.Status.FAILED,
+        lambda _: finish_run(run=run, status=Run.Status.FAILED, error=error, lease_token=token),
+    )
     write_answer(speech, driver=driver, question=question, model=None, note=planning.note, end=end)
 
 

@@ -20,6 +20,7 @@ from chains.services import Conflict, InputError, cancel, finish_run, set_plan, 
 from chat import previews, telling
 from chat.branches import newest_question
 from chat.models import Conversation, Message
+from registry.deleting import delete_whole
 from registry.models import Policy, Tool
 from registry.quotas import check_quota
 
@@ -127,9 +128,8 @@ def delete_conversation(*, conversation: Conversation) -> None:
     """The conversation, its messages and its runs; whoever drives one of them finds its lease gone."""
     runs = Run.objects.filter(conversation_id=conversation.pk)
     list(runs.select_for_update().order_by("pk").values_list("pk"))  # nobody adds to them between looking and deleting
-    list(Conversation.objects.select_for_update().filter(pk=conversation.pk).values_list("pk"))
     runs.delete()
-    conversation.delete()
+    delete_whole(conversation)
 
 
 def _asking(conversation: Conversation) -> "QuerySet[Message, Any]":

@@ -12,10 +12,10 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import psutil
-from django.db import close_old_connections, connections
+from django.db import close_old_connections
 
 MOST_JOBS = 500
 MOST_GROWTH_BYTES = 64_000_000
@@ -38,15 +38,20 @@ class Horse:
         self.pid, self.orders, self.answers = pid, orders, answers
 
     @classmethod
-    def fork(cls, serve: "Callable[[Post], NoReturn]") -> Self:
-        """`serve` is what the new process does, until it ends."""
+    def fork(cls, serve: "Callable[[Post], None]") -> Self:
+        """`serve` is what the new process does; it ends with it, whatever it raises."""
         orders, theirs = os.pipe()
         ours, answers = os.pipe()
         pid = os.fork()
         if pid == 0:
-            os.close(theirs)
-            os.close(ours)
-            serve(Post(orders, answers))
+            status = 1
+            try:
+                os.close(theirs)
+                os.close(ours)
+                serve(Post(orders, answers))
+                status = os.EX_OK
+            finally:
+                os._exit(status)
         os.close(orders)
         os.close(answers)
         return cls(pid, theirs, ours)
@@ -88,8 +93,6 @@ class Post:
         self.jobs = 0
         self.process = psutil.Process()
         self.memory = self.process.memory_info().rss
-        own = connections.settings["default"]
-        own |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}  # one connection to the database for all jobs
 
     def answer(self, *, is_well: bool) -> bool:
         """The job is over; will there be another?"""

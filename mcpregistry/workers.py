@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -118,24 +118,16 @@ class ForkingWorker(Worker):
             with suppress(ProcessLookupError):
                 os.kill(self.horse_pid, HAND_OVER)
 
-    def serve(self, job: Job, queue: Queue, execution: Execution, post: Post) -> NoReturn:
+    def serve(self, job: Job, queue: Queue, execution: Execution, post: Post) -> None:
         """What a horse does: this job, then others, until it leaves or its worker ends."""
-        status = 1
-        try:
-            os.setpgrp()
-            processes.die_with_parent(signal.SIGKILL)
-            watchdog.watch_this_process()
-            self.setup_work_horse_signals()
-            random.seed()
-            self._is_horse = True
-            if os.getppid() == self.pid:
-                self.serve_all(job, queue, execution, post)
-                status = os.EX_OK
-        finally:
-            os._exit(status)
-
-    def serve_all(self, job: Job, queue: Queue, execution: Execution, post: Post) -> None:
-        while True:
+        os.setpgrp()
+        processes.die_with_parent(signal.SIGKILL)
+        watchdog.watch_this_process()
+        self.setup_work_horse_signals()
+        random.seed()
+        keep_connection()
+        self._is_horse = True
+        while os.getppid() == self.pid:
             niceness = job.meta.get("nice", 0)
             os.nice(niceness)
             is_well = self.perform_job(job, queue, execution)
@@ -236,6 +228,11 @@ def share_connections(size: int) -> None:
     own = connections.settings["default"]
     own["OPTIONS"] |= {"pool": {"min_size": 1, "max_size": size, "timeout": 30}}
     own |= {"CONN_HEALTH_CHECKS": True, "CONN_MAX_AGE": 0}
+
+
+def keep_connection() -> None:
+    """From now on this process has one connection to the database for all its jobs, looked at before each."""
+    connections.settings["default"] |= {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}
 
 
 class KeepingWorker(SimpleWorker):

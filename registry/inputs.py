@@ -52,10 +52,7 @@ class Number(serializers.IntegerField):
 STRICT: dict[Any, Any] = {
     **serializers.ModelSerializer.serializer_field_mapping,
     models.CharField: Text,
-    models.TextField: Text,
     models.BooleanField: Flag,
-    models.IntegerField: Number,
-    models.PositiveIntegerField: Number,
 }
 
 

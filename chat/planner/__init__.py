@@ -99,5 +99,5 @@ def _planning(state: PlanState, provider: str, model: str, note: str, started: f
     took_ms = round((time.monotonic() - started) * 1000)
     names: Sequence[str] = [f"{tool.server.slug}.{tool.name}" for tool in state["tools"]]
     draft, problems = state["draft"], state["problems"]
-    told = (draft, problems, list(names), state["queries"], provider, model, note, took_ms, state["recalled"])
-    return Planning(*told, toolbox=state.get("toolbox"))
+    recalled, toolbox = state["recalled"], state.get("toolbox")
+    return Planning(draft, problems, list(names), state["queries"], provider, model, note, took_ms, recalled, toolbox)

@@ -112,8 +112,8 @@ def check(state: PlanState, runtime: Runtime[PlannerContext]) -> PlanState:
         problems = [f"{problem.path}: {problem.message}" for problem in found[:PROBLEMS_TOLD]]
     unfilled = bool(found) and all(problem.code in TO_BE_ASKED for problem in found)
     made_up = [problem.path for problem in found if problem.code == grounding.INVENTED]
-    update: PlanState = {"draft": draft, "problems": problems, "unfilled": unfilled, "made_up": made_up}
-    update["toolbox"] = toolbox
+    checked: PlanState = {"draft": draft, "toolbox": toolbox}
+    update = checked | PlanState(problems=problems, unfilled=unfilled, made_up=made_up)
     if not problems or runtime.context.model is None:
         return update
     if state["given_up"]:

@@ -5,25 +5,27 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection
+from django.db import connection
 from django.db.models.deletion import Collector
 
 from chains.models import Run, Template
+from chains.services import Conflict, start_run
 from registry.deleting import delete_whole
+from registry.models import Server
 from tests.chains.conftest import plan, somebody_waits_for_a_lock, step, until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PLAN = plan(step("s1", "text.upper", text="a"))
 
 
-def test_what_is_added_while_a_row_is_deleted_goes_or_is_refused_with_it(
-    alice: User, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_is_started_while_its_template_is_deleted_is_refused(
+    alice: User, text: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     template = Template.objects.create(owner=alice, name="Words", plan=PLAN)
 
     def start() -> None:
         try:
-            Run.objects.create(owner=alice, template=template, plan=PLAN)
+            start_run(user=alice, plan=None, template=template)
         finally:
             connection.close()
 
@@ -38,6 +40,6 @@ def test_what_is_added_while_a_row_is_deleted_goes_or_is_refused_with_it(
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(Collector, "delete", delete)
         delete_whole(template)
-        with pytest.raises(IntegrityError):
+        with pytest.raises(Conflict, match="deleted in this moment"):
             starting[0].result(10)
     assert not Template.objects.exists() and not Run.objects.exists()

@@ -40,9 +40,7 @@ def test_a_database_that_does_not_answer_keeps_no_worker(
     assert Run.objects.count() == 0
 
 
-def test_a_job_has_nothing_left_to_import_or_to_build(
-    alice: User, text: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_has_nothing_left_to_import_or_to_build(alice: User, text: Server, tmp_path: Path) -> None:
     learnt = tmp_path / "learnt"
     with real_worker("tests.chains.learning.LearningWorker", told={"LEARNT": str(learnt)}):
         run = start_run(user=alice, plan=plan(step("s1", "text.upper", text="a")))
