@@ -84,8 +84,8 @@ def _alive(key: str) -> list[AuthToken]:
     for row in _asked().rows(key=key):
         token = AuthToken.from_db(DEFAULT_DB_ALIAS, TOKEN_COLUMNS, row[: len(TOKEN_COLUMNS)])
         token.user = User.from_db(DEFAULT_DB_ALIAS, USER_COLUMNS, row[len(TOKEN_COLUMNS) : -1])
-        if row[-1]:
-            token.grant = TokenGrant(token=token, scope=row[-1])
+        grant = TokenGrant(token=token, scope=row[-1]) if row[-1] else None
+        AuthToken._meta.get_field("grant").set_cached_value(token, grant)  # what is not there is not looked for again
         tokens.append(token)
     return tokens
 

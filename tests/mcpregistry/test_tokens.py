@@ -1,6 +1,7 @@
 """What a token may do, and until when."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +11,7 @@ from knox.models import AuthToken
 from rest_framework.test import APIClient
 
 from mcpregistry.models import TokenGrant
-from mcpregistry.tokens import make_token, may
+from mcpregistry.tokens import make_token, may, row_of, scope_of
 
 pytestmark = pytest.mark.django_db
 SERVER = {"name": "Mine", "url": "https://mine.example/mcp"}
@@ -40,6 +41,14 @@ def test_a_token_that_may_run_runs_and_changes_nothing_else(alice: User) -> None
 def test_a_token_from_before_there_were_scopes_may_all_its_user_may(alice: User) -> None:
     _, token = AuthToken.objects.create(user=alice)
     assert APIClient(headers={"Authorization": f"Token {token}"}).post("/registry", SERVER).status_code == 201
+
+
+def test_a_token_is_recognised_by_one_query(alice: User, django_assert_num_queries: Any) -> None:
+    """The one for its row; that it has no grant is known by then."""
+    _, token = AuthToken.objects.create(user=alice)
+    with django_assert_num_queries(0):  # a prepared statement is none that Django counts
+        row = row_of(token.encode())
+        assert row is not None and scope_of(row) == "admin"
 
 
 def test_a_token_that_has_ended_is_refused(alice: User) -> None:
