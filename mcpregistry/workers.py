@@ -28,7 +28,7 @@ from chains import executor, waking
 from chains.dispatch import DRIVE_RUN, release_of_job, run_of_job
 from chains.rehearsal import rehearse as rehearse_steps
 from chat import driving, telling
-from mcpregistry import processes, tracing
+from mcpregistry import garbage, processes, tracing
 from mcpregistry.horses import Horse, Order, Post
 from registry import embeddings, watchdog
 from registry.connectors.rehearsal import rehearse as rehearse_sessions
@@ -66,6 +66,7 @@ def traced(job: Job) -> Iterator[None]:
 
 def preload(queues: list[Queue]) -> None:
     """Import and build what the jobs need before the first comes: a forked job then costs milliseconds, not seconds."""
+    garbage.collect_rarely()
     for queue in queues:
         importlib.import_module(JOBS_OF_QUEUE[queue.name])
     get_channel_layer()

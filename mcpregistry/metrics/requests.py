@@ -13,10 +13,12 @@ from prometheus_client import Counter, Gauge, Histogram
 access = logging.getLogger("mcpregistry.access")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LOOK_S = 1.0
 POOL_STATES = {"size": "pool_size", "free": "pool_available", "waiting": "requests_waiting"}
 requests_total = Counter("mcpr_requests", "Requests answered.", ["view", "method", "status"])
 duration = Histogram("mcpr_request_duration_seconds", "Until the answer began.", ["view"], buckets=BUCKETS_S)
 pool = Gauge("mcpr_database_pool", "The web processes' database connections.", ["state"], multiprocess_mode="livesum")
+_looked_at = 0.0
 
 
 class MetricsMiddleware:
@@ -48,7 +50,10 @@ def view_of(request: HttpRequest) -> str:
 
 
 def look_at_pool() -> None:
-    if settings.DATABASE_POOL:
+    """Now and then: who reads it does so every few seconds."""
+    global _looked_at
+    if settings.DATABASE_POOL and time.monotonic() - _looked_at > LOOK_S:
+        _looked_at = time.monotonic()
         told = connection.pool.get_stats()  # type: ignore[attr-defined]
         for state, name in POOL_STATES.items():
             pool.labels(state).set(told.get(name, 0))
