@@ -1,6 +1,7 @@
 """The least a hybrid search can cost here: the query's vector, its nearest texts, and the texts that share its words.
 
-DATA_DIR=… python -m bench.floor < queries    one JSON list of milliseconds, one for each line
+DATA_DIR=… python -m bench.floor    takes one JSON list of queries, then the number of one in each line; answers
+each with a line: "ready", then milliseconds
 """
 
 import json
@@ -19,20 +20,20 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mcpregistry.settings")
     import_module("django").setup()
     import_module("registry.embeddings").load_in_background().join()
-    queries = [line.rstrip("\n") for line in sys.stdin]
-    asked = [import_module("registry.search.query").parse(query) for query in queries]
+    asked = [import_module("registry.search.query").parse(query) for query in json.loads(sys.stdin.readline())]
     for query in asked:
-        query.embedding.result()  # what is still to be computed would be found in the cache later on
-    import_module("registry.embeddings").forget_queries()
+        query.embedding.result()  # nothing is computed beside later on
     connection = import_module("django.db").connection
-    print(json.dumps([once(query, connection) for query in asked]))
+    print("ready", flush=True)
+    for number in sys.stdin:
+        print(once(asked[int(number)], connection), flush=True)
 
 
 def once(query: Any, connection: Any) -> float:
     """Milliseconds. Which words the query has, and how rare they are, is known before."""
     words, weights = query.tsquery, query.weights
     started_at = time.perf_counter()
-    vector = import_module("registry.embeddings").embed_query(query.text)
+    vector = import_module("registry.embeddings").compute_query(query.text)
     with connection.cursor() as cursor:
         cursor.execute(NEAREST, [f"[{','.join(map(str, vector))}]"])
         cursor.fetchall()

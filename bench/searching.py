@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import cycle
 from urllib.parse import quote
 
@@ -63,29 +64,42 @@ def loading(repeat: int) -> tuple[list[float], list[str]]:
 
 
 def one_client(repeat: int) -> tuple[list[float], list[str]]:
-    """Different queries one after another, and the floor under them."""
+    """Different queries one after another, and the floor under them, in turns: a machine is not equally fast for
+    minutes. A query's floor is taken far from its search, so that neither finds what the other left in memory."""
     site, _ = loaded_site()
     asked, warming = queries()[:repeat], queries()[-WARMING:]
-    client = site.client()
+    client, taken, floors = site.client(), [], []
     for query in warming:
         client.search(query)
-    taken = [timed(client.search, query) for query in asked]
-    floor = statistics.median(floor_of(site, asked))
-    ratio = statistics.median(taken) / floor
+    with floor_of(site, asked) as floor:
+        for number, query in enumerate(asked):
+            taken.append(timed(client.search, query))
+            floors.append(floor((number + repeat // 2) % repeat))
+    least = statistics.median(floors)
+    ratio = statistics.median(taken) / least
     return taken, [
         "",
-        f"Floor: {floor:.1f} ms median (vector, nearest texts, texts that share words); ratio {ratio:.2f}.",
+        f"Floor: {least:.1f} ms median (vector, nearest texts, texts that share words); ratio {ratio:.2f}.",
     ]
 
 
-def floor_of(site: Site, asked: list[str]) -> list[float]:
-    done = subprocess.run(
+@contextmanager
+def floor_of(site: Site, asked: list[str]) -> Iterator[Callable[[int], float]]:
+    """Milliseconds of the floor under the query of this number."""
+    with subprocess.Popen(
         [sys.executable, "-m", "bench.floor"],
-        cwd=ROOT, env=site.environment, input="\n".join(" ".join(query.split()) for query in asked),
-        stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    found: list[float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return found
+        cwd=ROOT, env=site.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdin and process.stdout
+
+        def told(line: str) -> str:
+            print(line, file=process.stdin, flush=True)
+            return process.stdout.readline() if process.stdout else ""
+
+        if told(json.dumps([" ".join(query.split()) for query in asked])).strip() != "ready":
+            raise RuntimeError("The floor could not be measured.")
+        yield lambda number: float(told(str(number)))
+        process.stdin.close()
 
 
 def timed(act: Callable[[str], object], argument: str) -> float:

@@ -113,11 +113,20 @@ class CursorPagination(pagination.CursorPagination):
             rows = list(after.order_by(*self.ordering)[: self.page_size + 1])
         except (ValueError, ValidationError, DataError) as error:  # a forged place is no value of its column
             raise InvalidCursor from error
-        self.rows = rows[: self.page_size]
-        self.has_next = len(rows) > self.page_size
         if self.total is None:
-            is_whole = not place and not self.has_next
+            is_whole = not place and len(rows) <= self.page_size
             self.total = len(rows) if is_whole else queryset.count()
+        return self.cut(rows)
+
+    def first_page(self, request: Any, read: Callable[[int], list[Any]]) -> list[Any] | None:
+        """As `paginate_queryset`, where the view reads so many first rows by itself and knows the total; None where the
+        request goes on after a place."""
+        self.address = request.build_absolute_uri()
+        return None if self.check(request) else self.cut(read(self.page_size + 1))
+
+    def cut(self, rows: list[Any]) -> list[Any]:
+        """Read was one more than a page holds."""
+        self.rows, self.has_next = rows[: self.page_size], len(rows) > self.page_size
         return self.rows
 
     def check(self, request: Any) -> list[Any] | None:

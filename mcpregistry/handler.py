@@ -61,6 +61,8 @@ class Handler(ASGIHandler):
         if match is not None and iscoroutinefunction(match.func):
             await super().__call__(scope, receive, send)
             return
+        if match is not None and (foresee := getattr(getattr(match.func, "cls", None), "foresee", None)):
+            foresee(scope)
         try:
             body = await self.read_body(receive)
         except RequestAborted:

@@ -22,7 +22,7 @@ from registry.inputs import asked, validated
 from registry.models import Connection, Server, ServerQuerySet, Tool
 from registry.ordering import SORTS, ordered
 from registry.pages import FragmentRenderer, message_of, refusal, wants_html
-from registry.search import list_filter
+from registry.search import READ_SORTS, list_filter, read_page
 from registry.serializers import (
     UNSHOWN,
     AcceptInput,
@@ -97,14 +97,17 @@ class ServerList(generics.GenericAPIView):
     @extend_schema(parameters=[ServerFilters], responses=ServerSerializer(many=True))
     def get(self, request: Request) -> Response:
         """The servers you may see, page by page."""
-        filters = asked(ServerFilters, request)
-        servers = filter_servers(Server.objects.visible_to(request.user), filters, request.user)
-        fitting = list_filter(servers, filters.get("q", ""))
-        servers = ordered(shown(fitting.servers, request.user).defer(*UNSHOWN), filters["sort"], filters.get("q", ""))
-        assert self.paginator is not None
-        self.paginator.ordering = SORTS[filters["sort"]]  # type: ignore[attr-defined]
-        self.paginator.total = fitting.total  # type: ignore[attr-defined]
-        rows = self.paginate_queryset(servers) or []
+        filters, user = asked(ServerFilters, request), caller(request)
+        q, sort = filters.get("q", ""), filters["sort"]
+        fitting = list_filter(filter_servers(Server.objects.visible_to(user), filters, user), q)
+        paginator: Any = self.paginator
+        paginator.ordering, paginator.total = SORTS[sort], fitting.total
+        rows = None
+        if (ids := fitting.ids) and sort in READ_SORTS:
+            rows = paginator.first_page(request, lambda size: read_page(ids, user=user, sort=sort, size=size))
+        if rows is None:
+            servers = ordered(shown(fitting.servers, user).defer(*UNSHOWN), sort, q)
+            rows = self.paginate_queryset(servers) or []
         return self.get_paginated_response([SHOWN.to_representation(row) for row in rows])
 
     @extend_schema(request=ServerInput, responses={201: ServerSerializer})

@@ -19,6 +19,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from functools import cache, lru_cache
 from typing import Any
 
@@ -43,10 +44,12 @@ RECORDED = ["what time is it in another city", "mail", "find " + "a tool that re
 QUERY_CACHE_SIZE = 512
 OFF = "off"  # as EMBEDDING_MODEL
 QUERIES_AT_ONCE = 2  # more would only take turns on the cores
-QUERY_DIGITS = 5  # more would only make the statement longer
 
 _WORD_BREAKS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+Vector = list[float]
 
 
 class EmbeddingModelError(Exception):
@@ -62,6 +65,7 @@ class _Model:
         self.encoder: Any = None
         self.width = 0  # tokens the model reads
         self.query_model: Any = None  # from token ids to a vector
+        self.query_tokenizer: Any = None  # one text, with nothing of Python around it
 
     def load(self) -> Any:
         with self.lock:
@@ -86,6 +90,9 @@ class _Model:
         encoder.requires_grad_(False)
         encoder[0] = self._quickened(encoder[0])
         self.query_model = self._recorded(encoder)
+        self.query_tokenizer = deepcopy(encoder.tokenizer.backend_tokenizer)
+        self.query_tokenizer.no_padding()
+        self.query_tokenizer.enable_truncation(min(MAX_QUERY_TOKENS, self.width))
         return encoder
 
     def _quickened(self, transformer: Any) -> Any:
@@ -138,11 +145,11 @@ class _Model:
                 found.update(zip(batch, vectors, strict=True))
         return [found[number] for number in range(len(texts))]
 
-    def encode_query(self, text: str) -> list[float]:
+    def encode_query(self, text: str) -> Vector:
         """What is looked for."""
-        ids = self._tokens([text], MAX_QUERY_TOKENS)["input_ids"]
+        ids = self.torch.tensor([self.query_tokenizer.encode(text).ids])
         with self.torch.inference_mode():
-            vector: list[float] = self.query_model(ids)[0].tolist()
+            vector: Vector = self.query_model(ids)[0].tolist()
             return vector
 
     def _tokens(self, texts: list[str], limit: int) -> Any:
@@ -217,31 +224,46 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
     return _model.encode([text[:MAX_EMBEDDED_CHARACTERS] for text in texts])
 
 
-def embed_query(text: str) -> list[float] | None:
+def embed_query(text: str) -> Vector | None:
     """The vector of what a user typed, or None at once when the model is not loaded in this process."""
-    if not is_loaded():
-        return None
-    return list(_cached_query(" ".join(text.split())[:MAX_EMBEDDED_CHARACTERS]))
+    return begin_query(text).result()
 
 
-def begin_query(text: str) -> "Future[list[float] | None]":
+def begin_query(text: str) -> "Future[Vector | None]":
     """`embed_query` in a thread beside: it computes without the interpreter's lock, while the caller asks elsewhere."""
-    return _queries().submit(embed_query, text)
+    if not is_loaded():
+        return _nothing()
+    return _begun(" ".join(text.split())[:MAX_EMBEDDED_CHARACTERS])
+
+
+@cache
+def _nothing() -> "Future[Vector | None]":
+    nothing: Future[Vector | None] = Future()
+    nothing.set_result(None)
+    return nothing
+
+
+@lru_cache(maxsize=QUERY_CACHE_SIZE)
+def _begun(text: str) -> "Future[Vector | None]":
+    """Computed once, however many ask for it at the same time."""
+    begun: Future[Vector | None] = _queries().submit(compute_query, text)
+    begun.add_done_callback(_forget_failed)
+    return begun
+
+
+def _forget_failed(done: "Future[Vector | None]") -> None:
+    if done.cancelled() or done.exception():
+        _begun.cache_clear()
+
+
+def compute_query(text: str) -> Vector:
+    """`embed_query` here and now, whether or not it is known already. The model is loaded."""
+    return _model.encode_query(text)
 
 
 @cache
 def _queries() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(QUERIES_AT_ONCE, thread_name_prefix="query")
-
-
-@lru_cache(maxsize=QUERY_CACHE_SIZE)
-def _cached_query(text: str) -> tuple[float, ...]:
-    return tuple(round(number, QUERY_DIGITS) for number in _model.encode_query(text))
-
-
-def forget_queries() -> None:
-    """Vectors of queries are kept a while: a measure wants them computed."""
-    _cached_query.cache_clear()
 
 
 def split_words(name: str) -> str:

@@ -7,7 +7,7 @@ A `Parameter` stands in a queryset for a value that comes with each call:
     named.rows(slug="time")
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -40,7 +40,7 @@ class Statement(NamedTuple):
     @classmethod
     def condition_of(cls, queryset: QuerySet[Any]) -> "Statement":
         """What stands behind its WHERE, for a statement of one's own over the same one table. Raises as `of`."""
-        query, table = queryset.query, queryset.model._meta.db_table
+        query, table = queryset.order_by().values("pk").query, queryset.model._meta.db_table
         compiler = query.get_compiler(connection=connection)
         compiler.pre_sql_setup()
         asked = [alias for alias, uses in query.alias_refcount.items() if uses]
@@ -50,6 +50,11 @@ class Statement(NamedTuple):
 
     def filled(self, **values: Any) -> list[Any]:
         return [values[one.name] if isinstance(one, Parameter) else one for one in self.parameters]
+
+
+def array(ids: Iterable[Any]) -> str:
+    """Ids as Postgres reads them: a list of Python's is looked through twice to find out what it holds."""
+    return f"{{{','.join(map(str, ids))}}}"
 
 
 class Prepared:

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 from registry.filters import filter_servers
 from registry.inputs import Input, Text, WholeNumber, asked
 from registry.models import Health, Server, Tool
-from registry.search import MAX_HITS, search_servers, search_tools
+from registry.search import MAX_HITS, ahead, search_servers, search_tools
 from registry.search.results import SearchResult, ServerHit, ToolHit, ToolSearchResult
 from registry.serializers import ServerSerializer
 
@@ -100,6 +100,8 @@ HIT, ANSWER = ServerHitSerializer(), ServerSearchSerializer()
 
 
 class ServerSearchView(APIView):
+    foresee = staticmethod(ahead.begin)
+
     @extend_schema(
         operation_id="search_servers",
         summary="Search servers by words and meaning",
@@ -110,6 +112,7 @@ class ServerSearchView(APIView):
         """The best servers first, each with the tools that matched and why. `mode` says how it was searched."""
         filters = asked(SearchQuerySerializer, request)
         q, limit = filters.pop("q"), filters.pop("limit")
+        ahead.remember(request)
         found: SearchResult = search_servers(q, user=request.user, filters=filters, limit=limit)
         return Response(ANSWER.to_representation(found))
 

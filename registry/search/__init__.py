@@ -19,11 +19,21 @@ from registry.search import reasons
 from registry.search.candidates import Candidate, by_server, find_candidates
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
-from registry.search.scope import Caller, Scope, read_tools, scope_of
+from registry.search.scope import READ_SORTS, Caller, Scope, read_page, read_tools, scope_of
 from registry.search.scoring import fuse
 from registry.search.suggestions import list_filter
 
-__all__ = ["SearchResult", "ServerHit", "ToolHit", "ToolSearchResult", "list_filter", "search_servers", "search_tools"]
+__all__ = [
+    "READ_SORTS",
+    "SearchResult",
+    "ServerHit",
+    "ToolHit",
+    "ToolSearchResult",
+    "list_filter",
+    "read_page",
+    "search_servers",
+    "search_tools",
+]
 
 MAX_HITS = 100
 MATCHED_TOOLS = 5  # shown with a server
@@ -41,7 +51,7 @@ NO_EMBEDDINGS = "Nothing found has an embedding yet: only words are compared."
 class _Ranked:
     """One server among the hits: its score and the candidates that earned it, best first."""
 
-    server_id: Any
+    server_id: str
     score: float
     tools: list[tuple[Any, float]]
     cosine: float | None
@@ -113,14 +123,14 @@ def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller
     their tools."""
     typed = words_of(query.text)
     named = query.text if len(typed) <= MAX_NAME else ""
-    servers = {
-        server.pk: server for server in scope.read_servers((one.server_id for one in ranked[:limit]), named, user)
-    }
+    read = scope.read_servers((one.server_id for one in ranked[:limit]), named, user)
+    servers = {str(server.pk): server for server in read}
     known = {one.server_id: one for one in ranked if one.server_id in servers}
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
     tools = read_tools(pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS])
-    words = [reasons.Word.of(word) for word in dict.fromkeys([*typed[:MAX_EXPLAINED], *query.meant])]
+    telling = [word for word in typed[:MAX_EXPLAINED] if query.holds(word)]
+    words = [reasons.Word.of(word) for word in dict.fromkeys([*telling, *query.meant])]
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 

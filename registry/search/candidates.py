@@ -8,22 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from registry.prepared import Statement, ask
+from registry.prepared import Statement, array, ask
 from registry.search.query import Query
 
 CANDIDATES = 40  # of each kind; more find hardly anything better and cost more
 COMMON_ROWS = 1_000  # any of them are scored where all words are common: they say little there
 
-SHARING = """SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
+SHARING = """SELECT id, tool_id, server_id::text, bm25 <#> %s::sparsevec AS words_score FROM search_documents
 WHERE {among} AND words @@ %s::tsquery ORDER BY words_score LIMIT {limit}"""
-SHARING_COMMON = f"""SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words_score FROM search_documents
+SHARING_COMMON = f"""SELECT id, tool_id, server_id::text, bm25 <#> %s::sparsevec AS words_score FROM search_documents
 WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
 ORDER BY words_score LIMIT {{limit}}"""  # nosec B608 # put together from constants; what was typed is a parameter
 # The distance of the best by words, and the nearest with what their words score; `asked` holds both sides once.
 NEAR = """WITH asked AS MATERIALIZED (SELECT %s::halfvec AS vector, %s::sparsevec AS weights)
 SELECT id, NULL, NULL, NULL, embedding <=> (SELECT vector FROM asked) FROM search_documents WHERE id = ANY(%s::bigint[])
 UNION ALL (
-    SELECT id, tool_id, server_id, bm25 <#> (SELECT weights FROM asked),
+    SELECT id, tool_id, server_id::text, bm25 <#> (SELECT weights FROM asked),
         embedding <=> (SELECT vector FROM asked) AS distance
     FROM search_documents WHERE {among} AND embedding IS NOT NULL ORDER BY distance LIMIT {limit}
 )"""
@@ -32,7 +32,7 @@ UNION ALL (
 @dataclass(frozen=True, slots=True)
 class Candidate:
     tool_id: int | None  # None: the server's own text
-    server_id: Any
+    server_id: str  # of an UUID, which takes Python longer to make and to compare
     bm25: float
     cosine: float | None
 
@@ -62,7 +62,7 @@ def _sharing(among: Statement, query: Query, limit: int) -> Sequence[tuple[Any, 
 
 def _with_near(among: Statement, sharing: dict[int, tuple[Any, ...]], asked: list[Any], limit: int) -> list[Candidate]:
     """`sharing` is by id; some are found both ways."""
-    found = ask(NEAR.format(among=among.sql, limit=limit), [*asked, list(sharing), *among.parameters])
+    found = ask(NEAR.format(among=among.sql, limit=limit), [*asked, array(sharing), *among.parameters])
     distances = {row[0]: row[4] for row in found}
     rows = {row[0]: row[1:4] for row in found if row[0] not in sharing}
     return [_candidate(columns, distances.get(pk)) for pk, columns in (sharing | rows).items()]
@@ -74,9 +74,9 @@ def _candidate(columns: Sequence[Any], distance: float | None) -> Candidate:
     return Candidate(tool_id, server_id, -(words or 0.0), None if distance is None else 1 - distance)
 
 
-def by_server(found: Sequence[Candidate]) -> dict[Any, list[int]]:
+def by_server(found: Sequence[Candidate]) -> dict[str, list[int]]:
     """Positions of the candidates of each server."""
-    groups: dict[Any, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for position, candidate in enumerate(found):
         groups.setdefault(candidate.server_id, []).append(position)
     return groups

@@ -11,24 +11,26 @@ NEWEST = "Newest first: there is nothing to search for yet."
 BY_NAME = "By name: there is nothing to search for yet."
 MIN_PREFIX = 3  # letters that make `files` and `filesystem` the same word here
 CLOSE_COSINE = 0.35
-MAX_READ = 1_000  # characters of a description; what is further on is not what it is about
+MAX_READ = 400  # characters of a description; what is further on is not what it is about
 MAX_REASONS = 3
 
-_BETWEEN_WORDS = {code: " " for code in range(128) if not chr(code).isalnum()}
+# Of a text in UTF-8, where a letter beyond ASCII is made of bytes beyond it: a tenth of what it takes by characters.
+_BETWEEN_WORDS = bytes(32 if code < 128 and not chr(code).isalnum() else code for code in range(256))
 
 
 class Word(NamedTuple):
-    """One that the user typed, lower case, and how it stands in a text: itself or a word that it begins, or its
-    singular."""
+    """One that the user typed, lower case, and how it stands in a text: itself or a word that it begins, or (of a
+    plural) its singular."""
 
     word: str
-    look: str
-    singular: str
+    look: bytes
+    singular: bytes
 
     @classmethod
     def of(cls, word: str) -> "Word":
         look = f" {word}" if len(word) >= MIN_PREFIX else f" {word} "
-        return cls(word, look, f" {word[:-1]} " if len(word) > MIN_PREFIX and word.endswith("s") else look)
+        singular = f" {word[:-1]} " if len(word) > MIN_PREFIX and word.endswith("s") else ""
+        return cls(word, look.encode(), singular.encode())
 
 
 def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cosine: float | None) -> str:
@@ -36,9 +38,9 @@ def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cos
     reasons: list[str] = []
     unseen = words
     for place, text in _places(server, tools):
-        if found := [word for word, look, singular in unseen if look in text or singular in text]:
+        if found := [word for word, look, one in unseen if look in text or (one and one in text)]:
             reasons.append(f"{place} match{'' if place.endswith('s') else 'es'} {_quoted(found)}")
-            unseen = [one for one in unseen if one.word not in found]
+            unseen = [word for word in unseen if word.word not in found]
         if not unseen or len(reasons) == MAX_REASONS:
             break
     if cosine is not None and cosine >= CLOSE_COSINE:
@@ -47,7 +49,7 @@ def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cos
     return sentence[0].upper() + sentence[1:]
 
 
-def _places(server: Server, tools: Sequence[MatchedTool]) -> Iterator[tuple[str, str]]:
+def _places(server: Server, tools: Sequence[MatchedTool]) -> Iterator[tuple[str, bytes]]:
     """Each with its words between spaces."""
     yield "name", _spaced(split_words(f"{server.name} {server.title}"))
     yield "tool names", _spaced(split_words(" ".join(tool.name for tool in tools)))
@@ -55,8 +57,8 @@ def _places(server: Server, tools: Sequence[MatchedTool]) -> Iterator[tuple[str,
     yield "tool descriptions", _spaced(" ".join(tool.description[:MAX_READ] for tool in tools))
 
 
-def _spaced(text: str) -> str:
-    return f" {text.lower().translate(_BETWEEN_WORDS)} "
+def _spaced(text: str) -> bytes:
+    return f" {text.lower()} ".encode().translate(_BETWEEN_WORDS)
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db import connection
+from registry.prepared import ask
 
 SHORTEST, LONGEST = 4, 20  # letters of a word that may be mistyped
 MAX_WORDS = 8  # looked up at once; who types more has other words to be found by
@@ -18,7 +18,7 @@ READINGS = f"""
 typed AS (
     SELECT word AS typed, coalesce((ts_lexize('english_stem', word))[1], word) AS stem
     FROM unnest(%(words)s::text[]) AS word WHERE word ~ '^[a-z]{{{SHORTEST},{LONGEST}}}$'
-), counted AS (
+), counted AS MATERIALIZED (
     SELECT typed, stem, (SELECT documents FROM search_terms WHERE word = stem) AS documents FROM typed
 ), rare AS (
     SELECT typed, stem, coalesce(documents, 0) AS documents FROM counted WHERE documents <= {RARE}
@@ -38,6 +38,7 @@ typed AS (
     SELECT typed, word, term_dimension(word) AS dimension, documents FROM ordered WHERE place <= {CLOSEST}
 )
 """  # nosec B608 # put together from constants; what was typed is a parameter
+READINGS_SQL = f"WITH {READINGS} SELECT * FROM readings"  # nosec B608 # put together from constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,4 @@ def readings(words: Sequence[str]) -> list[Reading]:
     """Of the typed words (lower case) that hardly anybody wrote. One query, if any is long enough to slip in."""
     if not any(SHORTEST <= len(word) <= LONGEST for word in words[:MAX_WORDS]):
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(f"WITH {READINGS} SELECT * FROM readings", {"words": list(words[:MAX_WORDS])})  # nosec B608 # put together from constants; what was typed is a parameter
-        return [Reading(*row) for row in cursor.fetchall()]
+    return [Reading(*row) for row in ask(READINGS_SQL, {"words": list(words[:MAX_WORDS])})]

@@ -1,5 +1,6 @@
 """Adding, listing, changing and deleting servers by the API."""
 
+import json
 from base64 import b64encode
 
 import pytest
@@ -202,6 +203,21 @@ class TestList:
             url = page["next"]
         assert seen == ["Alpha time", "Beta mail", "Gamma files"]
         assert page["count"] == 3
+
+    @pytest.mark.parametrize("sort", ["newest", "name", "health", "tools", "match"])
+    def test_what_is_typed_is_found_page_by_page_in_every_order(self, api, sort):
+        """As without a cursor, whichever way the first page is read."""
+        for number in range(3):
+            added(api, name=f"Alpha {number}", url=f"https://alpha{number}.example/mcp")
+        whole = api.get(f"/registry?q=alpha&sort={sort}").data["results"]
+        seen, url = [], f"/registry?q=alpha&sort={sort}&limit=1"
+        while url:
+            page = api.get(url).json()
+            assert page["count"] == 4
+            seen += page["results"]
+            url = page["next"]
+        assert seen == json.loads(json.dumps(whole))
+        assert {server["name"] for server in seen} == {"Alpha time", "Alpha 0", "Alpha 1", "Alpha 2"}
 
     @pytest.mark.parametrize("query", ["health=bogus", "sort=x", "limit=x", "limit=-1", "q=%00", "owner=7"])
     def test_a_filter_that_means_nothing_is_refused(self, api, query):

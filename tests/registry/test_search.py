@@ -56,7 +56,7 @@ def cast() -> dict[str, Server]:
 
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("registry.embeddings.embed_query", lambda text: None)
+    monkeypatch.setattr("registry.embeddings.is_loaded", lambda: False)
 
 
 def found(q: str, user: User, **filters: str) -> list[str]:
