@@ -7,6 +7,7 @@ has, and looks into the table where they do not: after a lost message, one too l
 import asyncio
 import json
 import logging
+import time
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -30,6 +31,8 @@ from chains.models import Run, RunEvent
 
 logger = logging.getLogger(__name__)
 LOOK_AGAIN_S = 1.5  # a wake-up can get lost; the table cannot
+STUCK_S = 15.0  # without a look: then viewers look for themselves
+CLOSE_S = 2.0
 BATCH = 500
 KEPT = 1_000  # events that viewers who lag behind find here
 SENT_BYTES = 64_000  # larger events are fetched from the table
@@ -108,6 +111,7 @@ class Tail:
         self.last: int | None = None
         self.over = False
         self.kept: deque[Event] = deque(maxlen=KEPT)
+        self.looked_at = time.monotonic()
         self.changed = asyncio.Event()
         self.messages: asyncio.Queue[list[Event]] = asyncio.Queue()
         # In a context of its own: it outlives the request of the viewer who came first.
@@ -115,7 +119,8 @@ class Tail:
 
     async def after(self, seq: int) -> Read:
         """What follows on `seq`: from here where that reaches back far enough, else from the table."""
-        if self.task.done() or self.last is None:
+        is_stuck = time.monotonic() - self.looked_at > STUCK_S
+        if self.task.done() or self.last is None or is_stuck:
             return await read(self.run_id, seq)
         first = self.kept[0].seq if self.kept else self.last + 1
         if not first <= seq + 1 <= self.last + 1:
@@ -123,9 +128,11 @@ class Tail:
         return Read([event for event in self.kept if event.seq > seq], self.over)
 
     async def close(self) -> None:
+        """Its viewers are gone: nobody waits for a look that takes for ever."""
         self.task.cancel()
-        with suppress(asyncio.CancelledError, Run.DoesNotExist):
-            await self.task
+        with suppress(asyncio.CancelledError, Run.DoesNotExist, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await self.task
 
     async def _follow(self) -> None:
         """For as long as somebody watches. Ends when the run is deleted: its viewers find that out for themselves."""
@@ -133,6 +140,7 @@ class Tail:
         try:
             while True:
                 await self._next()
+                self.looked_at = time.monotonic()
         finally:
             listener.cancel()
             with suppress(asyncio.CancelledError):

@@ -115,6 +115,22 @@ async def test_a_viewer_who_leaves_as_an_event_comes_is_gone(run: Run) -> None:
     assert tail.task.done()
 
 
+async def test_a_look_that_takes_for_ever_keeps_no_viewer_from_the_end(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begin_and_hang(tail: tails.Tail) -> None:
+        tail.last = await tails._begin(tail.run_id)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(tails, "STUCK_S", 0.1)
+    monkeypatch.setattr(tails.Tail, "_next", begin_and_hang)
+    live = asyncio.create_task(seen(subscribe(run.pk, 1)))
+    await asyncio.sleep(0.3)
+    await database_sync_to_async(say)(run, "a")
+    await database_sync_to_async(end)(run)
+    assert await live == [(2, "TEXT_MESSAGE_CONTENT"), (3, "RUN_FINISHED")]
+
+
 async def test_events_too_large_to_send_are_seen_all_the_same(run: Run) -> None:
     live = asyncio.create_task(seen(subscribe(run.pk, 1)))
     await asyncio.sleep(0.2)
