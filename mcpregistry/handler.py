@@ -3,7 +3,7 @@
 Django's own ASGI handler goes to and fro between the event loop and threads six times for each request and starts two
 threads for it, which takes longer than many a view. Here a request to a plain view is answered in one call in a thread
 that is kept, from the first middleware to the closing of its response; one to a coroutine goes Django's way, so that
-what waits (a stream, a worker's answer) holds no thread.
+what waits (a stream, a worker's answer) holds no thread. A view with `foresee` is told of a request as it comes in.
 """
 
 import tempfile
