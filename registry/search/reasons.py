@@ -38,7 +38,7 @@ def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cos
     reasons: list[str] = []
     unseen = words
     for place, text in _places(server, tools):
-        if found := [word for word, look, one in unseen if look in text or (one and one in text)]:
+        if found := _seen(unseen, text):
             reasons.append(f"{place} match{'' if place.endswith('s') else 'es'} {_quoted(found)}")
             unseen = [word for word in unseen if word.word not in found]
         if not unseen or len(reasons) == MAX_REASONS:
@@ -47,6 +47,10 @@ def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cos
         reasons.append(f"close in meaning: {tools[0].name}" if tools else "close in meaning")
     sentence = "; ".join(reasons[:MAX_REASONS]) or "somewhat close in meaning"
     return sentence[0].upper() + sentence[1:]
+
+
+def _seen(words: Sequence[Word], text: bytes) -> list[str]:
+    return [word for word, look, singular in words if look in text or (singular and singular in text)]
 
 
 def _places(server: Server, tools: Sequence[MatchedTool]) -> Iterator[tuple[str, bytes]]:
