@@ -36,6 +36,7 @@ class Horse:
 
     def __init__(self, pid: int, orders: int, answers: int) -> None:
         self.pid, self.orders, self.answers = pid, orders, answers
+        self.has_ended = False
 
     @classmethod
     def fork(cls, serve: "Callable[[Post], None]") -> Self:
@@ -58,6 +59,8 @@ class Horse:
 
     def take(self, order: Order) -> bool:
         """Does it do this one next? Not where it has ended meanwhile."""
+        if self.has_ended:
+            return False
         try:
             os.write(self.orders, json.dumps(asdict(order)).encode() + b"\n")
         except BrokenPipeError:
@@ -73,14 +76,20 @@ class Horse:
         self._close()
         return end
 
+    def look(self) -> None:
+        """One that has nothing to do and left, or was killed, does not stay as a zombie until there is a job."""
+        if not self.has_ended and os.waitpid(self.pid, os.WNOHANG) != (0, 0):
+            self._close()
+
     def end(self) -> None:
         """One that has nothing to do."""
-        with suppress(ProcessLookupError):
+        if not self.has_ended:
             os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        self._close()
+            os.waitpid(self.pid, 0)
+            self._close()
 
     def _close(self) -> None:
+        self.has_ended = True
         os.close(self.orders)
         os.close(self.answers)
 

@@ -81,36 +81,44 @@ class ForkingWorker(Worker):
     It ends with its worker: an orphan that goes on would meet the copy that is started in its place.
     """
 
-    horse: Horse | None = None
+    horse: Horse | None = None  # at work
+    resting: Horse | None = None
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
         gc.freeze()  # what is there now stays: looking through it, a horse would copy all of it
         signal.signal(HAND_OVER, lambda signum, frame: executor.hand_over_soon())  # as horses inherit it
+        signal.signal(signal.SIGCHLD, lambda signum, frame: self.look_at_resting())
         try:
             return super().work(*args, **options)
         finally:
-            self.end_horse()
+            for horse in (self.horse, self.resting):
+                if horse is not None:
+                    horse.end()
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         execution = self.execution
         assert execution is not None
+        self.horse, self.resting = self.resting, None
         if self.horse is None or not self.horse.take(Order(job.id, execution.id, queue.name)):
-            self.end_horse()
+            if self.horse is not None:
+                self.horse.end()
             self.horse = Horse.fork(partial(self.serve, job, queue, execution))
         self._horse_pid = self.horse.pid
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
         assert self.horse is not None
-        if (end := self.horse.wait()) is None:
-            return self.horse.pid, os.EX_OK, None
+        horse, end = self.horse, self.horse.wait()
         self.horse = None
-        return end
+        if end is not None:
+            return end
+        self.resting = horse
+        self.look_at_resting()  # it may have ended a moment ago
+        return horse.pid, os.EX_OK, None
 
-    def end_horse(self) -> None:
-        if self.horse is not None:
-            self.horse.end()
-            self.horse = None
+    def look_at_resting(self) -> None:
+        if self.resting is not None:
+            self.resting.look()
 
     def handle_warm_shutdown_request(self) -> None:
         """A run's job begins no other step: what it has not done, another worker goes on with."""

@@ -89,6 +89,14 @@ def kill(family: list[psutil.Process]) -> None:
     psutil.wait_procs(family)
 
 
+def is_gone(process: psutil.Process) -> bool:
+    """It does nothing more, though nobody may have asked yet how it ended."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def main() -> None:
     django.setup()
     jobs_of_queue = importlib.import_module("mcpregistry.workers").JOBS_OF_QUEUE

@@ -13,7 +13,7 @@ from registry.models import Server, Tool
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE = 1_024
+BATCH_SIZE = 2_048  # the more, the more of them are of one length, and computed together
 MANY = 1_000  # new vectors: what their rows were before is cleared away at once
 
 

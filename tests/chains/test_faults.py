@@ -11,6 +11,7 @@ import pytest
 
 from tests.chains.conftest import plan, step
 from tests.chains.following import EventSource, Socket, Viewer
+from tests.nursery import is_gone
 from tests.stack import Stack, running_stack
 from tests.toys import Toy, running_toy
 
@@ -78,7 +79,7 @@ def in_the_middle(viewers: list[Viewer], timeout_s: float = 60) -> None:
 def process_of(site: Stack, words: str) -> psutil.Process:
     """The living process of the stack whose command line or name holds these words."""
     family = psutil.Process(site.process.pid).children(recursive=True)
-    alive = [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    alive = [each for each in family if not is_gone(each)]
     return next(each for each in alive if words in " ".join([each.name(), *each.cmdline()]))
 
 

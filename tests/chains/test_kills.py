@@ -2,7 +2,6 @@
 
 import signal
 
-import psutil
 import pytest
 from django.contrib.auth.models import User
 
@@ -12,7 +11,7 @@ from registry.models import Server
 from tests.chains.conftest import driven, plan, statuses, step, until
 from tests.chains.test_recovery import age
 from tests.conftest import WorkerByHand
-from tests.nursery import real_worker
+from tests.nursery import is_gone, real_worker
 from tests.toys import Toy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,8 +43,7 @@ def test_a_kill_at_a_step_never_writes_twice(
         horses = parent.children()
         for each in [*([] if victim == "horse" else [parent]), *([] if victim == "parent" else horses)]:
             each.send_signal(signal.SIGKILL)
-        _, alive = psutil.wait_procs(horses, timeout=10)  # a horse does not outlive its worker
-        assert not alive
+        until(lambda: all(map(is_gone, horses)))  # a horse does not outlive its worker
     age(run)
     reconcile()
     worker.run("runs")

@@ -11,7 +11,7 @@ from django.db import connection
 
 from registry.queues import queue
 from tests.chains.conftest import until
-from tests.nursery import real_worker
+from tests.nursery import is_gone, real_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,10 +55,22 @@ def test_a_process_that_was_nice_to_others_does_no_other_job(book: Path) -> None
 
 def test_the_next_job_is_done_though_the_waiting_process_was_killed(book: Path, worker: psutil.Process) -> None:
     [before] = done_by(book, "sign")
-    until(lambda: b"idle" in (queue("runs").connection.hget(f"rq:worker:{name_of(worker)}", "state") or b""))
+    until_idle(worker)
     os.kill(before, signal.SIGKILL)
     [after] = done_by(book, "sign")
     assert after != before
+
+
+def test_a_waiting_process_that_was_killed_does_not_stay_as_a_zombie(book: Path, worker: psutil.Process) -> None:
+    [pid] = done_by(book, "sign")
+    until_idle(worker)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not psutil.pid_exists(pid))
+    assert worker.is_running()
+
+
+def until_idle(worker: psutil.Process) -> None:
+    until(lambda: b"idle" in (queue("runs").connection.hget(f"rq:worker:{name_of(worker)}", "state") or b""))
 
 
 def name_of(worker: psutil.Process) -> str:
@@ -83,6 +95,6 @@ def test_a_connection_to_the_database_that_broke_meanwhile_is_opened_anew(book: 
 
 
 def test_it_ends_with_its_worker(book: Path, worker: psutil.Process) -> None:
-    [pid] = done_by(book, "sign")
+    [horse] = map(psutil.Process, done_by(book, "sign"))
     worker.kill()
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    until(lambda: is_gone(horse))

@@ -21,6 +21,7 @@ from registry.connectors.recording import Exchange
 from registry.connectors.stdio import environment
 from registry.models import Server
 from tests.conftest import confirmed
+from tests.nursery import is_gone
 from tests.toys import ROOT, SERVERS, Toy
 
 STDIO_TEXT = [str(SERVERS / "text.py"), "--transport", "stdio"]
@@ -76,7 +77,7 @@ async def call_failure(
 def running() -> set[psutil.Process]:
     """Processes below this one that are alive."""
     below = psutil.Process().children(recursive=True)
-    return {each for each in below if each.is_running() and each.status() != psutil.STATUS_ZOMBIE}
+    return {each for each in below if not is_gone(each)}
 
 
 async def under_way(session: Session) -> asyncio.Task[CallResult]:
@@ -390,7 +391,7 @@ class TestStdio:
         assert len(started) == 2
         process.send_signal(signal.SIGKILL)
         process.wait()
-        await until(lambda: not [each for each in started if each.is_running()])
+        await until(lambda: not [each for each in started if not is_gone(each)])
 
 
 def started_script(path: Path) -> "subprocess.Popen[str]":
