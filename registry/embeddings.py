@@ -213,8 +213,7 @@ def _load_and_warm(nice: int) -> None:
     """And leave what was loaded out of garbage collection: to look through it all takes a tenth of a second a time."""
     if is_off():
         return
-    if nice and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)  # of this thread alone
+    give_way(nice)
     try:
         embed(["warm up"])
         _model.encode_query("warm up")
@@ -222,6 +221,12 @@ def _load_and_warm(nice: int) -> None:
         gc.freeze()
     except (EmbeddingModelError, ImportError, OSError, RuntimeError, ValueError):
         logger.exception("The embedding model could not be loaded: search is lexical only")
+
+
+def give_way(nice: int) -> None:
+    """From now on this thread, and those that it starts, let everybody else go first (Linux)."""
+    if nice and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)
 
 
 def embed(texts: Sequence[str]) -> list[list[float]]:

@@ -16,7 +16,7 @@ from registry.importers import IMPORTERS
 from registry.models import Health, ImportRun, Server
 from registry.probers import Prober, prober_for
 from registry.probes import ProbeOutcome, probe
-from registry.search.indexing import embed_missing
+from registry.search.indexing import embed_missing, embedding_beside
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
 from registry.services.probing import enqueue_due, probe_each
@@ -113,7 +113,8 @@ def import_catalogue(
     """Read a catalogue (a name of IMPORTERS; options are those of ImportOptions) and embed what it brought."""
     told = options_for(source, incremental=incremental, **options)
     try:
-        outcome = read_catalogue(importer=IMPORTERS[source], options=told, tag=tag, limit=limit)
+        with embedding_beside():
+            outcome = read_catalogue(importer=IMPORTERS[source], options=told, tag=tag, limit=limit)
     except AlreadyReading as error:
         return {"error": str(error)}
     return _embedded(source, outcome)
@@ -126,7 +127,8 @@ def run_import(run_id: int) -> dict[str, Any]:
         return {"error": "It is done already."}
     told = options_for(run.source, incremental=True) if run.is_queued else resumed_options(run)
     try:
-        outcome = read_catalogue(importer=IMPORTERS[run.source], options=told, run=run)
+        with embedding_beside():
+            outcome = read_catalogue(importer=IMPORTERS[run.source], options=told, run=run)
     except AlreadyReading as error:
         return {"error": str(error)}
     if outcome.error:

@@ -1,19 +1,35 @@
 """Keeping the index true: texts of servers, vectors of what has none yet, how rare each word is."""
 
 import logging
-from collections.abc import Iterable, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from django.db import connection
-from django.db.models import QuerySet
+from django.db import DatabaseError, connection
+from django.db.models import Model, QuerySet
 
-from registry.embeddings import content_hash, embed, is_off, server_text_of
-from registry.models import Server, Tool
+from registry.embeddings import content_hash, embed, give_way, is_off, server_text_of
+from registry.models import EMBEDDING_DIMENSIONS, Server, Tool
 
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 2_048  # the more, the more of them are of one length, and computed together
+WRITTEN = 256  # of them at once: so long does a row wait for the others
+LOOK_S = 0.5
+MAX_WAITS = 20  # for rows that others are changing
+BESIDE_NICE = 5
+VECTOR_TEXT = f"[{','.join(['%.9g'] * EMBEDDING_DIMENSIONS)}]"  # as exactly as Postgres keeps it
+WRITE = """WITH new AS (
+    SELECT id::{key}, digest, vector::vector FROM unnest(%s::text[], %s::text[], %s::text[]) AS new (id, digest, vector)
+), free AS (
+    SELECT rows.id, new.vector FROM {table} AS rows JOIN new ON rows.id = new.id AND rows.content_hash = new.digest
+    FOR NO KEY UPDATE OF rows SKIP LOCKED
+)
+UPDATE {table} AS rows SET embedding = free.vector FROM free WHERE rows.id = free.id RETURNING rows.content_hash"""
 MANY = 1_000  # new vectors: what their rows were before is cleared away at once
 
 
@@ -41,15 +57,107 @@ def embed_missing() -> Embedded:
     _describe_servers()
     if is_off():
         return done
-    for rows in (Tool.objects.without_embedding(), Server.objects.filter(embedding=None)):
-        while batch := list(rows.defer(None).only("pk", "search_text", "content_hash").order_by("pk")[:BATCH_SIZE]):
-            _embed_batch(batch, done)
+    for rows in _incomplete():
+        for _ in range(MAX_WAITS):
+            if not (left := _embed(rows, done)):
+                break
+            time.sleep(LOOK_S)
+        else:
+            logger.warning("%s rows stay without a vector: somebody keeps changing them", left)
     if done.computed or done.copied:
         refresh_terms()
         if done.computed + done.copied >= MANY:
             tidy_index()
         logger.info("Embedded %s rows, copied %s vectors", done.computed, done.copied)
     return done
+
+
+@contextmanager
+def embedding_beside() -> Iterator[None]:
+    """While a catalogue is read, what is stored already gets its vectors in a thread beside: reading keeps one core
+    busy at most. Full batches alone; whatever is missing afterwards is for `embed_missing`."""
+    is_over = threading.Event()
+    thread = threading.Thread(target=_embed_until, args=[is_over], name="embedding-beside", daemon=True)
+    if not is_off():
+        thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        if not is_off():
+            thread.join()
+
+
+def _embed_until(is_over: threading.Event) -> None:
+    give_way(BESIDE_NICE)
+    try:
+        while not is_over.wait(LOOK_S):
+            for rows in _incomplete():
+                _embed(rows, Embedded(), until=is_over)
+    except DatabaseError:
+        logger.warning("Nothing more is embedded while the catalogue is read", exc_info=True)
+    finally:
+        connection.close()
+
+
+def _incomplete() -> Sequence[QuerySet[Any]]:
+    return Tool.objects.without_embedding(), Server.objects.filter(embedding=None)
+
+
+def _embed(rows: QuerySet[Any], done: Embedded, until: threading.Event | None = None) -> int:
+    """Each of these rows once, the vectors of one batch being computed while those of the one before are written: both
+    take long. With `until`, full batches alone, as long as it is not set. How many were left without?"""
+    left = 0
+    with ThreadPoolExecutor(1, thread_name_prefix="vectors") as beside:
+        ahead: _Batch | None = None
+        for read in _batches(rows, until):
+            batch = _Batch.begin(read, beside)
+            left += ahead.write(done) if ahead else 0
+            ahead = batch
+        return left + (ahead.write(done) if ahead else 0)
+
+
+def _batches(rows: QuerySet[Any], until: threading.Event | None) -> Iterator[list[Any]]:
+    slim = rows.defer(None).only("pk", "search_text", "content_hash").order_by("pk")
+    batch = list(slim[:BATCH_SIZE])
+    while batch and (until is None or (len(batch) == BATCH_SIZE and not until.is_set())):
+        yield batch
+        batch = list(slim.filter(pk__gt=batch[-1].pk)[:BATCH_SIZE])
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    rows: Sequence[Any]
+    known: Mapping[str, Any]  # vectors by content hash
+    new: Mapping[str, str]  # texts
+    computed: "Future[list[list[float]]]"
+
+    @classmethod
+    def begin(cls, rows: Sequence[Any], beside: ThreadPoolExecutor) -> Self:
+        known = _known_vectors(type(rows[0]), {row.content_hash for row in rows})
+        new = {row.content_hash: row.search_text for row in rows if row.content_hash not in known}
+        return cls(rows, known, new, beside.submit(embed, list(new.values())))
+
+    def write(self, done: Embedded) -> int:
+        """How many of the rows were left without a vector?"""
+        vectors = dict(self.known) | dict(zip(self.new, self.computed.result(), strict=True))
+        chunks = [self.rows[start : start + WRITTEN] for start in range(0, len(self.rows), WRITTEN)]
+        written = [digest for chunk in chunks for digest in _write(chunk, vectors)]
+        copied = sum(digest in self.known for digest in written)
+        done.copied += copied
+        done.computed += len(written) - copied
+        return len(self.rows) - len(written)
+
+
+def _write(rows: Sequence[Any], vectors: Mapping[str, Sequence[float]]) -> list[str]:
+    """The content hashes of those whose text is still the same, and that nobody is changing right now: who waits for
+    nobody is in nobody's way for ever, in whatever order others lock."""
+    meta = type(rows[0])._meta
+    told = [(str(row.pk), row.content_hash, VECTOR_TEXT % tuple(vectors[row.content_hash])) for row in rows]
+    with connection.cursor() as cursor:
+        columns = [list(column) for column in zip(*told, strict=True)]
+        cursor.execute(WRITE.format(table=meta.db_table, key=meta.pk.db_type(connection)), columns)
+        return [digest for (digest,) in cursor.fetchall()]
 
 
 def _describe_servers() -> None:
@@ -60,21 +168,8 @@ def _describe_servers() -> None:
     Server.objects.bulk_update(servers, ["search_text", "content_hash"], batch_size=BATCH_SIZE)
 
 
-def _embed_batch(batch: Sequence[Any], done: Embedded) -> None:
-    rows = type(batch[0])._base_manager.all()
-    hashes = {row.content_hash for row in batch}
-    vectors = _known_vectors(rows, hashes)
-    new = {row.content_hash: row.search_text for row in batch if row.content_hash not in vectors}
-    done.copied += sum(row.content_hash in vectors for row in batch)
-    done.computed += sum(row.content_hash in new for row in batch)
-    vectors |= dict(zip(new, embed(list(new.values())), strict=True))
-    for row in batch:
-        row.embedding = vectors[row.content_hash]
-    rows.filter(content_hash__in=hashes).bulk_update(batch, ["embedding"])  # not where the text changed meanwhile
-
-
-def _known_vectors(rows: QuerySet[Any], hashes: Iterable[str]) -> dict[str, Any]:
-    known = rows.filter(content_hash__in=hashes).exclude(embedding=None)
+def _known_vectors(model: type[Model], hashes: Iterable[str]) -> dict[str, Any]:
+    known = model._base_manager.filter(content_hash__in=hashes).exclude(embedding=None)
     return dict(known.order_by("content_hash").distinct("content_hash").values_list("content_hash", "embedding"))
 
 

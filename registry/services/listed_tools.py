@@ -1,7 +1,6 @@
 """Tools as catalogues list them: they count until somebody has asked the server itself."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from django.utils import timezone
@@ -83,7 +82,12 @@ def _tool(server: Server, listed: ToolDefinition) -> Tool:
     )
     return Tool(
         server=server,
-        **asdict(listed),
+        name=listed.name,
+        title=listed.title,
+        description=listed.description,
+        input_schema=listed.input_schema,
+        output_schema=listed.output_schema,
+        annotations=listed.annotations,
         schema_hash=schema_hash(listed),
         content_hash=content_hash(text),
         search_text=text,

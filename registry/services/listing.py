@@ -265,8 +265,8 @@ def _save_rows(touched: Sequence[SourceRecord], linked: Linked) -> None:
                 row.server = server
                 if id(row) not in ours:
                     moved.append(row)
-    SourceRecord.objects.bulk_create([row for row in touched if not row.pk])
     known = [row for row in touched if row.pk]
+    SourceRecord.objects.bulk_create([row for row in touched if not row.pk])
     rewritten = [row for row in known if "data" not in row.get_deferred_fields()]
     SourceRecord.objects.bulk_update(rewritten, RECORD_COLUMNS)
     kept = [row for row in known if "data" in row.get_deferred_fields()]

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from registry.catalogues import Outcome, read_catalogue
 from registry.importers import IMPORTERS, http
@@ -73,6 +75,13 @@ def test_everything_listed_becomes_a_server_and_a_second_reading_changes_nothing
     assert str(read(catalogue, source).counts) == f"created 0, updated 0, unchanged {count}, removed 0, rejected 0"
     assert list(Server.objects.order_by("pk").values()) == before
     assert ImportRun.objects.filter(status="succeeded").count() == 2
+
+
+def test_a_new_record_is_written_once(catalogue: ToyCatalogue) -> None:
+    with CaptureQueriesContext(connection) as asked:
+        assert read(catalogue, "smithery").counts.created == 5
+    assert any('INSERT INTO "source_records"' in each["sql"] for each in asked.captured_queries)
+    assert not any('UPDATE "source_records"' in each["sql"] for each in asked.captured_queries)
 
 
 @pytest.mark.parametrize("source", ["smithery", "mcp-get", "docker"])

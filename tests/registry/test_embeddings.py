@@ -1,16 +1,20 @@
 """Texts and vectors: what a tool is searched by, and who gets a vector when."""
 
+import threading
 from typing import Any
 
+import psycopg
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from django.db import connection
 
 from registry import embeddings
 from registry.embeddings import content_hash, embed, embed_query, server_text_of, split_words, text_of
 from registry.jobs import embed_tools
 from registry.models import Server, Tool
-from registry.search import search_servers
-from registry.search.indexing import embed_missing
+from registry.search import indexing, search_servers
+from registry.search.indexing import embed_missing, embedding_beside
+from tests.chains.conftest import until
 
 
 def a_server(slug: str = "toys", **columns: Any) -> Server:
@@ -80,6 +84,26 @@ def test_texts_alike_in_meaning_get_vectors_that_are_close() -> None:
     assert len(query) == 384
     assert likeness(query, query) == pytest.approx(1, abs=1e-5)
     assert likeness(query, near) > likeness(query, far) + 0.2
+
+
+def test_each_text_gets_its_own_vector_whatever_is_embedded_with_it() -> None:
+    subjects = ["weather", "git branches", "restaurants", "e-mail", "prime numbers", "train times", "poems", "invoices"]
+    texts = [f"{'really ' * words}{one}" for words in range(4) for one in subjects]
+    alone = [embed([text])[0] for text in texts]
+    for number, vector in enumerate(embed(texts)):
+        nearest = max(range(len(texts)), key=lambda other: likeness(vector, alone[other]))
+        assert nearest % len(subjects) == number % len(subjects)
+        assert likeness(vector, alone[number]) > 0.8  # numbers of 8 bits are scaled to what is computed together
+    assert embed([]) == []
+
+
+def test_no_batch_holds_texts_of_different_lengths_or_too_many() -> None:
+    ids = [[7] * length for length in (3, 300, 3, 600, 600, *[4] * 400)]
+    batches = list(embeddings._batches(ids))
+    assert sorted(number for batch in batches for number in batch) == list(range(len(ids)))
+    for batch in batches:
+        [length] = {len(ids[number]) for number in batch}
+        assert len(batch) == 1 or len(batch) * length <= embeddings.BATCH_TOKENS
 
 
 def test_a_query_waits_for_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,12 +177,48 @@ def test_a_text_that_changes_while_it_is_embedded_is_embedded_again(monkeypatch:
     tool = a_tool(a_server(embedding=[0.0] * 384, content_hash="x"), "get_time", "The time now.")
     new_text = text_of(name="get_time", description="Sunrise and sunset.")
 
-    def change_then_embed(texts: list[str]) -> list[list[float]]:
-        if new_text not in texts:
-            Tool.objects.filter(pk=tool.pk).update(search_text=new_text, content_hash=content_hash(new_text))
-        return embed(texts)
+    def change_then_write(rows: Any, vectors: Any) -> list[str]:
+        Tool.objects.filter(pk=tool.pk).update(search_text=new_text, content_hash=content_hash(new_text))
+        return write(rows, vectors)
 
-    monkeypatch.setattr("registry.search.indexing.embed", change_then_embed)
+    write = indexing._write
+    monkeypatch.setattr(indexing, "LOOK_S", 0.01)
+    monkeypatch.setattr(indexing, "_write", change_then_write)
     embed_tools()
     vector = Tool.objects.defer(None).get(pk=tool.pk).embedding
     assert likeness(list(vector), embed([new_text])[0]) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_row_that_somebody_is_changing_is_waited_for_by_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = a_server(description="Clocks")
+    held, free = a_tool(server, "get_time", "The time now."), a_tool(server, "get_zone", "The zone here.")
+    monkeypatch.setattr(indexing, "LOOK_S", 0.01)
+    monkeypatch.setattr(indexing, "MAX_WAITS", 1)
+    with psycopg.connect(**connection.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
+        other.execute("SELECT 1 FROM tools WHERE id = %s FOR UPDATE", [held.pk])
+        assert embed_tools() == {"computed": 2, "copied": 0}
+        assert "keeps changing" in caplog.text
+    assert Tool.objects.defer(None).get(pk=free.pk).embedding is not None
+    assert embed_tools() == {"computed": 1, "copied": 0}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_a_catalogue_brought_is_embedded_while_it_is_still_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(indexing, "LOOK_S", 0.01)
+    monkeypatch.setattr(indexing, "BATCH_SIZE", 2)
+    server = a_server(embedding=[0.0] * 384, content_hash="x")
+    with embedding_beside():
+        for name in ("get_time", "get_zone", "get_date"):
+            a_tool(server, name)
+        until(lambda: Tool.objects.filter(embedding=None).count() == 1)
+    assert embed_tools() == {"computed": 1, "copied": 0}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_reading_that_fails_ends_what_is_embedded_beside() -> None:
+    with pytest.raises(ValueError, match="cut off"), embedding_beside():
+        raise ValueError("cut off")
+    assert not any(thread.name == "embedding-beside" for thread in threading.enumerate())
