@@ -9,6 +9,7 @@ what waits (a stream, a worker's answer) holds no thread. A view with `foresee` 
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 from asgiref.sync import SyncToAsync, iscoroutinefunction
@@ -25,6 +26,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 Body = tempfile.SpooledTemporaryFile[bytes]
+ADDRESSES = 512  # last asked for, that are not looked up again
 THREADS = 20  # without a pool of database connections; with one, as many as it has
 
 
@@ -98,8 +100,9 @@ class Handler(ASGIHandler):
         return response
 
 
+@lru_cache(maxsize=ADDRESSES)
 def found_at(path: str) -> ResolverMatch | None:
-    """With or without its trailing slash."""
+    """With or without its trailing slash. What stands at an address stays there as long as the process lives."""
     for address in dict.fromkeys([path, path.rstrip("/")]):
         try:
             return resolve(address)

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 

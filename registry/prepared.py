@@ -58,10 +58,11 @@ def array(ids: Iterable[Any]) -> str:
 
 
 class Prepared:
-    """A queryset of plain columns (`values_list`): rows come as the database's driver reads them."""
+    """A queryset of plain columns (`values_list`), or a statement around one: rows come as the database's driver reads
+    them."""
 
-    def __init__(self, queryset: QuerySet[Any]) -> None:
-        self.statement = Statement.of(queryset)
+    def __init__(self, asked: QuerySet[Any] | Statement) -> None:
+        self.statement = asked if isinstance(asked, Statement) else Statement.of(asked)
         if any(isinstance(one, datetime) for one in self.statement.parameters):
             raise ValueError("A time is compiled in, and would stay the same for ever: use Now().")
 

@@ -19,7 +19,7 @@ from registry.search import reasons
 from registry.search.candidates import Candidate, by_server, find_candidates
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
-from registry.search.scope import READ_SORTS, Caller, Scope, read_page, read_tools, scope_of
+from registry.search.scope import READ_SORTS, Caller, Scope, ToolText, read_page, scope_of
 from registry.search.scoring import fuse
 from registry.search.suggestions import list_filter
 
@@ -119,24 +119,22 @@ def _rank(found: list[Candidate]) -> list[_Ranked]:
 
 
 def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller, limit: int) -> list[ServerHit]:
-    """The best, and before them any server that is called exactly what was typed. One query for the servers, one for
-    their tools."""
+    """The best, and before them any server that is called exactly what was typed. One query for them and their
+    tools."""
     typed = words_of(query.text)
     named = query.text if len(typed) <= MAX_NAME else ""
-    read = scope.read_servers((one.server_id for one in ranked[:limit]), named, user)
+    matched = (pk for one in ranked for pk, _ in one.tools[:MATCHED_TOOLS])
+    read, tools = scope.read_servers((one.server_id for one in ranked[:limit]), named, user, matched)
     servers = {str(server.pk): server for server in read}
     known = {one.server_id: one for one in ranked if one.server_id in servers}
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
     chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
-    tools = read_tools(pk for one in chosen for pk, _ in one.tools[:MATCHED_TOOLS])
     telling = [word for word in typed[:MAX_EXPLAINED] if query.holds(word)]
     words = [reasons.Word.of(word) for word in dict.fromkeys([*telling, *query.meant])]
     return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
 
 
-def _server_hit(
-    one: _Ranked, server: Server, tools: Mapping[Any, tuple[str, str]], words: list[reasons.Word]
-) -> ServerHit:
+def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, ToolText], words: list[reasons.Word]) -> ServerHit:
     shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
     least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
     matched = [MatchedTool(*told, round(score, 4)) for told, score in shown if score >= least]

@@ -5,8 +5,7 @@ compiled from a queryset of documents. Words are asked for while the query's vec
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from registry.prepared import Statement, array, ask
 from registry.search.query import Query
@@ -29,8 +28,7 @@ UNION ALL (
 )"""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     tool_id: int | None  # None: the server's own text
     server_id: str  # of an UUID, which takes Python longer to make and to compare
     bm25: float

@@ -1,6 +1,6 @@
 """Why a server was found, in a short sentence."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from registry.embeddings import split_words
@@ -14,8 +14,11 @@ CLOSE_COSINE = 0.35
 MAX_READ = 400  # characters of a description; what is further on is not what it is about
 MAX_REASONS = 3
 
+PLACES = ("name matches", "tool names match", "description matches", "tool descriptions match")
+BETWEEN_PLACES = "\0"  # no stored text holds one
+
 # Of a text in UTF-8, where a letter beyond ASCII is made of bytes beyond it: a tenth of what it takes by characters.
-_BETWEEN_WORDS = bytes(32 if code < 128 and not chr(code).isalnum() else code for code in range(256))
+_BETWEEN_WORDS = bytes(32 if 0 < code < 128 and not chr(code).isalnum() else code for code in range(256))
 
 
 class Word(NamedTuple):
@@ -32,37 +35,37 @@ class Word(NamedTuple):
         singular = f" {word[:-1]} " if len(word) > MIN_PREFIX and word.endswith("s") else ""
         return cls(word, look.encode(), singular.encode())
 
+    def first_in(self, text: bytes) -> int:
+        """-1: nowhere."""
+        at = text.find(self.look)
+        if self.singular and (other := text.find(self.singular)) >= 0:
+            return other if at < 0 else min(at, other)
+        return at
+
 
 def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cosine: float | None) -> str:
-    """`cosine` is the nearest text's of this server."""
-    reasons: list[str] = []
-    unseen = words
-    for place, text in _places(server, tools):
-        if found := _seen(unseen, text):
-            reasons.append(f"{place} match{'' if place.endswith('s') else 'es'} {_quoted(found)}")
-            unseen = [word for word in unseen if word.word not in found]
-        if not unseen or len(reasons) == MAX_REASONS:
-            break
+    """Each word where it stands first. `cosine` is the nearest text's of this server."""
+    text = _text_of(server, tools)
+    found: list[list[str]] = [[] for _ in PLACES]
+    for word in words:
+        if (at := word.first_in(text)) >= 0:
+            found[text.count(0, 0, at)].append(word.word)
+    reasons = [f"{place} {_quoted(seen)}" for place, seen in zip(PLACES, found, strict=True) if seen][:MAX_REASONS]
     if cosine is not None and cosine >= CLOSE_COSINE:
         reasons.append(f"close in meaning: {tools[0].name}" if tools else "close in meaning")
     sentence = "; ".join(reasons[:MAX_REASONS]) or "somewhat close in meaning"
     return sentence[0].upper() + sentence[1:]
 
 
-def _seen(words: Sequence[Word], text: bytes) -> list[str]:
-    return [word for word, look, singular in words if look in text or (singular and singular in text)]
-
-
-def _places(server: Server, tools: Sequence[MatchedTool]) -> Iterator[tuple[str, bytes]]:
-    """Each with its words between spaces."""
-    yield "name", _spaced(split_words(f"{server.name} {server.title}"))
-    yield "tool names", _spaced(split_words(" ".join(tool.name for tool in tools)))
-    yield "description", _spaced(f"{server.description[:MAX_READ]} {' '.join(server.tags)}")
-    yield "tool descriptions", _spaced(" ".join(tool.description[:MAX_READ] for tool in tools))
-
-
-def _spaced(text: str) -> bytes:
-    return f" {text.lower()} ".encode().translate(_BETWEEN_WORDS)
+def _text_of(server: Server, tools: Sequence[MatchedTool]) -> bytes:
+    """What is shown of it, place after place, each with its words between spaces."""
+    places = (
+        split_words(f"{server.name} {server.title}"),
+        split_words(" ".join(tool.name for tool in tools)),
+        f"{server.description[:MAX_READ]} {' '.join(server.tags)}",
+        " ".join(tool.description[:MAX_READ] for tool in tools),
+    )
+    return f" {f' {BETWEEN_PLACES} '.join(places)} ".lower().encode().translate(_BETWEEN_WORDS)
 
 
 def _quoted(words: Sequence[str]) -> str:

@@ -14,18 +14,28 @@ from django.db.models import BigIntegerField, CharField, QuerySet, UUIDField
 from django.db.models.base import ModelState
 
 from registry.filters import filter_servers
-from registry.models import SearchDocument, Server, ServerQuerySet, Tool, equals_any
+from registry.models import SearchDocument, Server, ServerQuerySet, equals_any
 from registry.ordering import SORTS, ordered
 from registry.prepared import Parameter, Prepared, Statement, array
 
 Caller = User | AnonymousUser
-# Columns that need no conversion; others are read when somebody asks for them.
+ToolText = tuple[str, str]  # name, description
+# What no list shows; it is read when somebody asks for it, as is what needs a conversion.
+UNLISTED = {
+    "search_text", "content_hash", "toolset_hash", "confirmed_command", "external_id", "former_slugs",
+    "tools_synced_at", "next_probe_at", "probe_failures",
+}  # fmt: skip
 COLUMNS = [
     field.attname
     for field in Server._meta.concrete_fields
-    if field.get_internal_type() not in ("JSONField", "VectorField") and field.name != "search_text"
+    if field.get_internal_type() not in ("JSONField", "VectorField") and field.name not in UNLISTED
 ]
 READ = [*COLUMNS, "connected", "listed_in"]
+# Servers, and of each the tools with one of these ids: in one statement, as each costs a turn.
+WITH_TOOLS = """SELECT shown.*, told.tools FROM ({servers}) AS shown LEFT JOIN (
+    SELECT server_id, array_agg(ARRAY[id::text, name, description]) AS tools FROM tools WHERE id = ANY(%s::bigint[])
+    GROUP BY server_id
+) AS told ON told.server_id = shown.id"""
 # Orders of a list by what is read.
 READ_SORTS = [sort for sort, columns in SORTS.items() if {column.lstrip("-") for column in columns} <= {*COLUMNS}]
 MAX_NAMED = 20  # servers of one name
@@ -39,13 +49,16 @@ class Scope:
     documents: Statement | None
     servers: Prepared | None
 
-    def read_servers(self, ids: Iterable[str], named: str, user: Caller) -> list[Server]:
+    def read_servers(
+        self, ids: Iterable[str], named: str, user: Caller, tools: Iterable[int]
+    ) -> tuple[list[Server], dict[int, ToolText]]:
         """Of these ids and those that are called so, in no order, as far as the user sees them and filters let them
-        through; with `connected` and `listed_in`."""
+        through; with `connected` and `listed_in`. And which of these tools they have, by id."""
         if self.servers is None:
-            return []
-        rows = self.servers.rows(ids=array(ids), name=named.strip().lower(), user=user.pk)
-        return [_server(row) for row in rows]
+            return [], {}
+        rows = self.servers.rows(ids=array(ids), name=named.strip().lower(), user=user.pk, tools=array(tools))
+        told = (tool for row in rows for tool in row[-1] or ())
+        return [_server(row[:-1]) for row in rows], {int(pk): (name, text) for pk, name, text in told}
 
 
 def scope_of(user: Caller, filters: Mapping[str, str] | None) -> Scope:
@@ -72,7 +85,9 @@ def _reading(visible: ServerQuerySet, user: Caller) -> Prepared:
     named: QuerySet[Any] = Server.objects.called(Parameter("name", CharField())).order_by().values("pk")[:MAX_NAMED]
     both = visible.among(Parameter("ids", ArrayField(UUIDField())), named)
     shown = both.with_connection_of(user).with_sources().order_by()
-    return Prepared(shown.values_list(*READ))
+    servers = Statement.of(shown.values_list(*READ))
+    wanted = Parameter("tools", ArrayField(BigIntegerField()))
+    return Prepared(Statement(WITH_TOOLS.format(servers=servers.sql), [*servers.parameters, wanted]))
 
 
 def read_page(ids: str, *, user: Caller, sort: str, size: int) -> list[Server]:
@@ -95,14 +110,3 @@ def _server(row: tuple[Any, ...]) -> Server:
     server._state = ModelState()
     server._state.adding, server._state.db = False, DEFAULT_DB_ALIAS
     return server
-
-
-@cache
-def _tools() -> Prepared:
-    asked = Tool.objects.filter(equals_any("pk", Parameter("ids", ArrayField(BigIntegerField()))))
-    return Prepared(asked.order_by().values_list("pk", "name", "description"))
-
-
-def read_tools(ids: Iterable[int]) -> dict[int, tuple[str, str]]:
-    """Name and description by id."""
-    return {pk: (name, description) for pk, name, description in _tools().rows(ids=array(ids))}
