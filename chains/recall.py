@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
-from django.db.models import F, QuerySet, Value
-from django.db.models.fields import FloatField
+from django.db.models import F, Func, QuerySet, Value
+from django.db.models.fields import FloatField, TextField
 from pgvector.django import CosineDistance
 
 from chains.models import Result
@@ -16,6 +16,7 @@ from registry.search.scoring import fuse
 CANDIDATES = 50  # of each kind
 LEAST_COSINE = 0.3  # texts that have nothing to do with each other stay below it in the packaged model
 MAX_WORDS = 30
+WEIGHTS = {"title": "A", "summary": "B"}
 BATCH = 64
 
 
@@ -46,13 +47,19 @@ def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
     if not words:
         return None
     query = SearchQuery(" | ".join(words), search_type="raw", config="english")
-    texts = SearchVector("title", weight="A", config="english") + SearchVector("summary", weight="B", config="english")
+    title, summary = (SearchVector(_apart(name), weight=weight, config="english") for name, weight in WEIGHTS.items())
     vector = embed_query(q)
     distance: Any = Value(None, output_field=FloatField())
     if vector is not None:
         distance = CosineDistance(F("embedding"), vector)
-    ranked = results.annotate(rank=SearchRank(texts, query), distance=distance)
+    ranked = results.annotate(rank=SearchRank(title + summary, query), distance=distance)
     return ranked.values_list("pk", "rank", "distance")
+
+
+def _apart(column: str) -> Func:
+    """Words between spaces: Postgres would take QX-7781 for a word and a negative number."""
+    told = [F(column), Value("[^[:alnum:]]+"), Value(" "), Value("g")]
+    return Func(*told, function="regexp_replace", output_field=TextField())
 
 
 def text_of(result: Result) -> str:
