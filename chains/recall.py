@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVector
+from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVectorField
 from django.db.models import F, Func, QuerySet, Value
-from django.db.models.fields import FloatField, TextField
+from django.db.models.fields import FloatField
 from pgvector.django import CosineDistance
 
 from chains.models import Result
@@ -47,19 +47,21 @@ def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
     if not words:
         return None
     query = SearchQuery(" | ".join(words), search_type="raw", config="english")
-    title, summary = (SearchVector(_apart(name), weight=weight, config="english") for name, weight in WEIGHTS.items())
     vector = embed_query(q)
     distance: Any = Value(None, output_field=FloatField())
     if vector is not None:
         distance = CosineDistance(F("embedding"), vector)
-    ranked = results.annotate(rank=SearchRank(title + summary, query), distance=distance)
+    ranked = results.annotate(rank=SearchRank(_words(), query), distance=distance)
     return ranked.values_list("pk", "rank", "distance")
 
 
-def _apart(column: str) -> Func:
-    """Words between spaces: Postgres would take QX-7781 for a word and a negative number."""
-    told = [F(column), Value("[^[:alnum:]]+"), Value(" "), Value("g")]
-    return Func(*told, function="regexp_replace", output_field=TextField())
+def _words() -> Func:
+    """As the registry takes words apart: Postgres alone would take QX-7781 for a word and a negative number."""
+    columns = [
+        Func(Func(F(column), function="search_words"), Value(weight), function="setweight")
+        for column, weight in WEIGHTS.items()
+    ]
+    return Func(*columns, template="%(expressions)s", arg_joiner=" || ", output_field=SearchVectorField())
 
 
 def text_of(result: Result) -> str:

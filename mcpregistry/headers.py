@@ -29,7 +29,8 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 FILE_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"  # a file that a tool made is nothing but data
 PERMISSIONS_POLICY = ", ".join(
-    f"{name}=()" for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "display-capture")
+    f"{name}=()"
+    for name in ("camera", "microphone", "geolocation", "payment", "usb", "serial", "bluetooth", "display-capture")
 )
 EVERY_ANSWER: dict[str, str] = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -76,12 +77,14 @@ class Horse:
         return end
 
     def look(self) -> None:
-        """One that has nothing to do and left, or was killed, does not stay as a zombie until there is a job."""
-        if not self.has_ended and os.waitpid(self.pid, os.WNOHANG) != (0, 0):
-            self._close()
+        """One that has nothing to do and left, or was killed, does not stay as a zombie until there is a job. The
+        signal of its end may come at any place, in here too, and leads here."""
+        with suppress(ChildProcessError):
+            if not self.has_ended and os.waitpid(self.pid, os.WNOHANG) != (0, 0):
+                self._close()
 
     def end(self) -> None:
-        """One that has nothing to do."""
+        """One that has nothing to do, and that nobody looks at any more."""
         if not self.has_ended:
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)

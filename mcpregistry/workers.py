@@ -82,7 +82,7 @@ class ForkingWorker(Worker):
     """
 
     horse: Horse | None = None  # at work
-    resting: Horse | None = None
+    resting: Horse | None = None  # between two jobs
 
     def work(self, *args: Any, **options: Any) -> bool:
         preload(self.queues)
@@ -92,17 +92,18 @@ class ForkingWorker(Worker):
         try:
             return super().work(*args, **options)
         finally:
-            for horse in (self.horse, self.resting):
-                if horse is not None:
-                    horse.end()
+            horse, self.resting = self.horse or self.resting, None
+            if horse is not None:
+                horse.end()
 
     def fork_work_horse(self, job: Job, queue: Queue) -> None:
         execution = self.execution
         assert execution is not None
         self.horse, self.resting = self.resting, None
-        if self.horse is None or not self.horse.take(Order(job.id, execution.id, queue.name)):
-            if self.horse is not None:
-                self.horse.end()
+        if self.horse is not None and not self.horse.take(Order(job.id, execution.id, queue.name)):
+            self.horse.end()
+            self.horse = None
+        if self.horse is None:
             self.horse = Horse.fork(partial(self.serve, job, queue, execution))
         self._horse_pid = self.horse.pid
 

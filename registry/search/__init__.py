@@ -123,8 +123,8 @@ def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller
     tools."""
     typed = words_of(query.text)
     named = query.text if len(typed) <= MAX_NAME else ""
-    matched = (pk for one in ranked for pk, _ in one.tools[:MATCHED_TOOLS])
-    read, tools = scope.read_servers((one.server_id for one in ranked[:limit]), named, user, matched)
+    wanted = (pk for one in ranked for pk, _ in one.tools[:MATCHED_TOOLS])
+    read, tools = scope.read_servers((one.server_id for one in ranked[:limit]), named, user, wanted)
     servers = {str(server.pk): server for server in read}
     known = {one.server_id: one for one in ranked if one.server_id in servers}
     exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]

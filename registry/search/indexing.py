@@ -76,16 +76,17 @@ def embed_missing() -> Embedded:
 def embedding_beside() -> Iterator[None]:
     """While a catalogue is read, what is stored already gets its vectors in a thread beside: reading keeps one core
     busy at most. Full batches alone; whatever is missing afterwards is for `embed_missing`."""
+    if is_off():
+        yield
+        return
     is_over = threading.Event()
     thread = threading.Thread(target=_embed_until, args=[is_over], name="embedding-beside", daemon=True)
-    if not is_off():
-        thread.start()
+    thread.start()
     try:
         yield
     finally:
         is_over.set()
-        if not is_off():
-            thread.join()
+        thread.join()
 
 
 def _embed_until(is_over: threading.Event) -> None:

@@ -49,7 +49,7 @@ def why(server: Server, tools: Sequence[MatchedTool], words: Sequence[Word], cos
     found: list[list[str]] = [[] for _ in PLACES]
     for word in words:
         if (at := word.first_in(text)) >= 0:
-            found[text.count(0, 0, at)].append(word.word)
+            found[text.count(BETWEEN_PLACES.encode(), 0, at)].append(word.word)
     reasons = [f"{place} {_quoted(seen)}" for place, seen in zip(PLACES, found, strict=True) if seen][:MAX_REASONS]
     if cosine is not None and cosine >= CLOSE_COSINE:
         reasons.append(f"close in meaning: {tools[0].name}" if tools else "close in meaning")

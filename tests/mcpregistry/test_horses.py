@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import psutil
 import pytest
 from django.db import connection
 
+from mcpregistry.horses import Horse
 from registry.queues import queue
 from tests.chains.conftest import until
 from tests.nursery import is_gone, real_worker
@@ -67,6 +69,22 @@ def test_a_waiting_process_that_was_killed_does_not_stay_as_a_zombie(book: Path,
     os.kill(pid, signal.SIGKILL)
     until(lambda: not psutil.pid_exists(pid))
     assert worker.is_running()
+
+
+def test_the_signal_of_its_end_may_come_while_it_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    child = subprocess.Popen(["true"])
+    horse = Horse(child.pid, *os.pipe())
+    waitpid = os.waitpid
+
+    def interrupted(pid: int, options: int) -> tuple[int, int]:
+        told = waitpid(pid, options)
+        horse.look()  # as the signal's handler does
+        return told
+
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    monkeypatch.setattr(os, "waitpid", interrupted)
+    horse.look()
+    assert horse.has_ended
 
 
 def until_idle(worker: psutil.Process) -> None:
