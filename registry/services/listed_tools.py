@@ -6,19 +6,13 @@ from typing import Any
 from django.utils import timezone
 
 from registry.connectors import ToolDefinition
-from registry.connectors.definitions import schema_hash
-from registry.embeddings import content_hash, text_of
 from registry.importers import fields
 from registry.importers.base import CatalogueRecord
 from registry.models import Server, SourceRecord, Tool
 from registry.precedence import teller_of_tools
+from registry.services.recording import DEFINED, define
 
 BATCH_SIZE = 500
-DEFINED = [
-    "title", "description", "input_schema", "output_schema", "annotations", "schema_hash", "content_hash",
-    "search_text", "last_changed", "removed_at",
-]  # fmt: skip
-
 Listed = Mapping[tuple[str, str], CatalogueRecord]
 
 
@@ -77,19 +71,6 @@ def _redefine(pairs: Sequence[tuple[Tool, Tool]]) -> None:
 
 
 def _tool(server: Server, listed: ToolDefinition) -> Tool:
-    text = text_of(
-        name=listed.name, title=listed.title, description=listed.description, input_schema=listed.input_schema
-    )
-    return Tool(
-        server=server,
-        name=listed.name,
-        title=listed.title,
-        description=listed.description,
-        input_schema=listed.input_schema,
-        output_schema=listed.output_schema,
-        annotations=listed.annotations,
-        schema_hash=schema_hash(listed),
-        content_hash=content_hash(text),
-        search_text=text,
-        last_changed=timezone.now(),
-    )
+    tool = Tool(server=server, name=listed.name)
+    define(tool, listed, timezone.now())
+    return tool

@@ -98,13 +98,13 @@ def _record_tools(
 def _compare(server: Server, tool: Tool | None, definition: ToolDefinition, now: datetime, changes: Changes) -> None:
     if tool is None:
         tool = Tool(server=server, name=definition.name, first_seen=now)
-        _define(tool, definition, now)
+        define(tool, definition, now)
         changes.new.append(tool)
         changes.names["added"].append(tool.name)
         return
     was_removed = tool.removed_at is not None
     if tool.schema_hash != schema_hash(definition):
-        if _define(tool, definition, now):
+        if define(tool, definition, now):
             changes.retold.append(tool)
         changes.redefined.append(tool)
         changes.names["added" if was_removed else "changed"].append(tool.name)
@@ -126,7 +126,7 @@ def _update(tools: list[Tool], **values: Any) -> None:
         Tool.objects.filter(pk__in=[tool.pk for tool in tools]).update(**values)
 
 
-def _define(tool: Tool, definition: ToolDefinition, now: datetime) -> bool:
+def define(tool: Tool, definition: ToolDefinition, now: datetime) -> bool:
     """Take over a definition. Is the text that search reads another one, so that its vector is out of date?"""
     for name in ("title", "description", "input_schema", "output_schema", "annotations"):
         setattr(tool, name, getattr(definition, name))
