@@ -11,7 +11,8 @@ from pgvector.django import CosineDistance
 
 from chains.models import Result
 from registry.embeddings import embed, embed_query, is_off, storable
-from registry.search.scoring import fuse
+from registry.prepared import Statement, ask
+from registry.search.scoring import scored
 
 CANDIDATES = 50  # of each kind
 LEAST_COSINE = 0.3  # texts that have nothing to do with each other stay below it in the packaged model
@@ -28,20 +29,25 @@ class ResultHit:
 
 def search_results(q: str, *, results: QuerySet[Result], limit: int = CANDIDATES) -> list[ResultHit]:
     """Those of the given results that share a word with `q` or its meaning, the best first."""
-    scored = _scored(results, storable(q))
-    if scored is None:
+    compared = _compared(results, storable(q))
+    if compared is None:
         return []
-    near = scored.exclude(distance=None).filter(distance__lt=1 - LEAST_COSINE).order_by("distance")[:CANDIDATES]
-    sharing = scored.filter(rank__gt=0).order_by("-rank")[:CANDIDATES]
-    found = {pk: (rank, distance) for pk, rank, distance in [*sharing, *near]}
-    cosines = [None if distance is None else 1 - distance for _, distance in found.values()]
-    scores = dict(zip(found, fuse([rank for rank, _ in found.values()], cosines), strict=True))
-    best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
-    rows = results.defer("embedding").in_bulk(best)
-    return [ResultHit(rows[pk], round(scores[pk], 4)) for pk in best if pk in rows]
+    near = compared.exclude(distance=None).filter(distance__lt=1 - LEAST_COSINE).order_by("distance")[:CANDIDATES]
+    sharing = compared.filter(rank__gt=0).order_by("-rank")[:CANDIDATES]
+    best = _best(Statement.of(sharing.union(near)), limit)
+    rows = results.defer("embedding").in_bulk(list(best))
+    return [ResultHit(rows[pk], round(score, 4)) for pk, score in best.items() if pk in rows]
 
 
-def _scored(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
+def _best(found: Statement, limit: int) -> dict[Any, float]:
+    """Scores by key, the best first."""
+    sql = f"""WITH found (id, words, cosine) AS (
+        SELECT id, words, 1 - distance::float8 FROM ({found.sql}) AS found (id, words, distance)
+    ), {scored()} SELECT id, score FROM scored ORDER BY score DESC, id LIMIT {limit}"""
+    return dict(ask(sql, found.parameters))
+
+
+def _compared(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:
     """Keys, with `rank` by words and `distance` by meaning, None where there is no vector; None without words."""
     words = list(dict.fromkeys(re.findall(r"\w+", q)))[:MAX_WORDS]
     if not words:

@@ -15,6 +15,7 @@ from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from redis import Redis, RedisError
+from redis.commands.core import Script
 
 from mcpregistry.api import error_body, wants_json
 from registry.pages import message_of
@@ -37,6 +38,13 @@ SIGN_IN_PATHS = (
 )
 SEARCHED_BY = ("q", "search")  # parameters with words to look for
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+# One command for all who are counted, and no count that stays because whoever began it died before it had an end.
+COUNT = """local counts = {}
+for number, key in ipairs(KEYS) do
+    counts[number] = redis.call('INCR', key)
+    if counts[number] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return counts"""
 
 
 class LimitsMiddleware:
@@ -71,9 +79,9 @@ def kind_of(request: HttpRequest) -> str:
 
 
 @cache
-def counters() -> Redis:
-    """One client for all threads: a connection of its own for each request would cost more than the counting."""
-    return Redis.from_url(settings.REDIS_URL)
+def counters() -> Script:
+    """By one client for all threads: a connection of its own for each request would cost more than the counting."""
+    return Redis.from_url(settings.REDIS_URL).register_script(COUNT)
 
 
 def seconds_to_wait(request: HttpRequest, kind: str) -> int:
@@ -83,11 +91,7 @@ def seconds_to_wait(request: HttpRequest, kind: str) -> int:
     limit = settings.RATE_LIMITS[kind]
     counted = {f"limit:{kind}:{who}:{window}": limit * factor for who, factor in asking(request, kind)}
     try:
-        pipeline = counters().pipeline(transaction=False)
-        for key in counted:
-            pipeline.incr(key)
-            pipeline.expire(key, WINDOW_S)
-        counts = pipeline.execute()[::2]
+        counts = counters()(keys=list(counted), args=[WINDOW_S])
     except RedisError as error:
         logger.warning("Redis does not answer (%s): requests are not counted.", type(error).__name__)
         return 0

@@ -1,26 +1,23 @@
 """Hybrid search over servers and their tools: shared words (BM25) and meaning (cosine), fused by score.
 
-Callers see `search_servers`, `search_tools` and their results; how a score comes about is behind `scoring.fuse`.
+Callers see `search_servers`, `search_tools` and their results; how a score comes about is in `scoring`.
 A search is a handful of bounded queries whatever the size of the registry, and says which mode answered.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from django.core.exceptions import EmptyResultSet
 
 from registry.embeddings import is_off
 from registry.filters import filter_servers
 from registry.models import SEARCH_COLUMNS, SearchDocument, Server, ServerQuerySet, Tool, ToolQuerySet
-from registry.prepared import Statement
+from registry.prepared import Statement, ask
 from registry.search import reasons
-from registry.search.candidates import Candidate, by_server, find_candidates
+from registry.search.candidates import score_candidates
 from registry.search.query import Query, parse, words_of
 from registry.search.results import MatchedTool, Mode, SearchResult, ServerHit, ToolHit, ToolSearchResult
-from registry.search.scope import READ_SORTS, Caller, Scope, ToolText, read_page, scope_of
-from registry.search.scoring import fuse
+from registry.search.scope import READ_SORTS, Caller, Found, Scope, read_page, scope_of
 from registry.search.suggestions import list_filter
 
 __all__ = [
@@ -36,25 +33,13 @@ __all__ = [
 ]
 
 MAX_HITS = 100
-MATCHED_TOOLS = 5  # shown with a server
 MATCHED_TOOL_SHARE = 0.6  # of the server's best tool's score, to be shown
 MAX_NAME = 12  # words; longer ones are no server's name
 MAX_EXPLAINED = 40  # words whose place in a hit is told
-BREADTH_BONUS = 0.1  # of the second-best text of a server, added to its best
 
 MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
 MODEL_OFF = "The embedding model is switched off here: only words are compared."
 NO_EMBEDDINGS = "Nothing found has an embedding yet: only words are compared."
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranked:
-    """One server among the hits: its score and the candidates that earned it, best first."""
-
-    server_id: str
-    score: float
-    tools: list[tuple[Any, float]]
-    cosine: float | None
 
 
 def search_servers(q: str, *, user: Caller, filters: Mapping[str, str] | None = None, limit: int = 20) -> SearchResult:
@@ -64,10 +49,20 @@ def search_servers(q: str, *, user: Caller, filters: Mapping[str, str] | None = 
     if not words_of(q):
         return _newest(q, filter_servers(Server.objects.visible_to(user), filters or {}, user), user, limit, started)
     query, scope = parse(q), scope_of(user, filters)
-    found = find_candidates(scope.documents, query, wanted=limit, user_id=user.pk)
-    hits = _server_hits(query, _rank(found), scope, user, limit)
-    mode, reason = _mode(query, found)
-    return SearchResult(q, mode, reason, _ms_since(started), hits)
+    among = scope.among(user)
+    found = [] if among is None else _best(query, scope, among, user, limit)
+    mode, reason = _mode(query, next((one.compared for one in found if one.compared is not None), None))
+    return SearchResult(q, mode, reason, _ms_since(started), _hits(query, found[:limit]))
+
+
+def _best(query: Query, scope: Scope, among: Statement, user: Caller, limit: int) -> list[Found]:
+    """The best first, and before them any server that is called exactly what was typed."""
+    named = query.text if len(words_of(query.text)) <= MAX_NAME else ""
+    scored = score_candidates(among, query, wanted=limit)
+    read = scope.read_best(scored, named=named, user=user, limit=limit)
+    called = {one.server.pk for one in read if one.server.is_called(query.text)}
+    found = [one for one in read if one.score is not None or one.server.pk in called]
+    return sorted(found, key=lambda one: (one.server.pk not in called, one.score is None, -(one.score or 0.0)))
 
 
 def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchResult:
@@ -78,14 +73,19 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
         by_name = tools.select_related("server").defer(*_heavy("", "server__"))[:limit]
         hits = [ToolHit(tool, 0.0) for tool in by_name]
         return ToolSearchResult(q, "lexical", reasons.BY_NAME, _ms_since(started), hits)
-    query = parse(q)
-    found = find_candidates(_documents_of(tools), query, wanted=limit)
-    scores = dict(zip((one.tool_id for one in found), _fused(found), strict=True))
-    best = sorted(scores, key=lambda pk: -scores[pk])[:limit]
-    loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk(best)
-    mode, reason = _mode(query, found)
-    hits = [ToolHit(loaded[pk], round(scores[pk], 4)) for pk in best if pk in loaded]
+    query, among = parse(q), _documents_of(tools)
+    found = [] if among is None else _best_tools(query, among, limit)
+    loaded = Tool.objects.select_related("server").defer(*_heavy("", "server__")).in_bulk([pk for pk, *_ in found])
+    mode, reason = _mode(query, found[0][2] if found else None)
+    hits = [ToolHit(loaded[pk], round(score, 4)) for pk, score, _ in found if pk in loaded]
     return ToolSearchResult(q, mode, reason, _ms_since(started), hits)
+
+
+def _best_tools(query: Query, among: Statement, limit: int) -> list[tuple[int, float, int]]:
+    """Ids and scores; and how many were compared by meaning."""
+    scored = score_candidates(among, query, wanted=limit)
+    best = f"{scored.sql} SELECT tool_id, score, compared FROM scored ORDER BY score DESC, tool_id LIMIT {limit}"
+    return ask(best, scored.parameters)
 
 
 def _documents_of(tools: ToolQuerySet) -> Statement | None:
@@ -99,46 +99,17 @@ def _heavy(*prefixes: str) -> list[str]:
     return [f"{prefix}{name}" for prefix in prefixes for name in SEARCH_COLUMNS]
 
 
-def _fused(found: Sequence[Candidate]) -> list[float]:
-    return fuse([one.bm25 for one in found], [one.cosine for one in found])
-
-
-def _rank(found: list[Candidate]) -> list[_Ranked]:
-    """Tools and servers are scored on one scale; a server counts as its best text, and a little for the next."""
-    scores = _fused(found)
-    ranked = []
-    for server_id, positions in by_server(found).items():
-        positions.sort(key=lambda position: -scores[position])
-        best = scores[positions[0]]
-        second = scores[positions[1]] if len(positions) > 1 else 0.0
-        own_tools = [(tool, scores[position]) for position in positions if (tool := found[position].tool_id)]
-        cosines = [cosine for position in positions if (cosine := found[position].cosine) is not None]
-        score = best + BREADTH_BONUS * max(0.0, second)
-        ranked.append(_Ranked(server_id, score, own_tools, max(cosines, default=None)))
-    return sorted(ranked, key=lambda one: -one.score)
-
-
-def _server_hits(query: Query, ranked: list[_Ranked], scope: Scope, user: Caller, limit: int) -> list[ServerHit]:
-    """The best, and before them any server that is called exactly what was typed. One query for them and their
-    tools."""
-    typed = words_of(query.text)
-    named = query.text if len(typed) <= MAX_NAME else ""
-    wanted = (pk for one in ranked for pk, _ in one.tools[:MATCHED_TOOLS])
-    read, tools = scope.read_servers((one.server_id for one in ranked[:limit]), named, user, wanted)
-    servers = {str(server.pk): server for server in read}
-    known = {one.server_id: one for one in ranked if one.server_id in servers}
-    exact = [pk for pk in [*known, *servers] if servers[pk].is_called(query.text)]
-    chosen = [known.get(pk) or _Ranked(pk, 0.0, [], None) for pk in dict.fromkeys([*exact, *known])][:limit]
-    telling = [word for word in typed[:MAX_EXPLAINED] if query.holds(word)]
+def _hits(query: Query, found: Sequence[Found]) -> list[ServerHit]:
+    telling = [word for word in words_of(query.text)[:MAX_EXPLAINED] if query.holds(word)]
     words = [reasons.Word.of(word) for word in dict.fromkeys([*telling, *query.meant])]
-    return [_server_hit(one, servers[one.server_id], tools, words) for one in chosen]
+    return [_hit(one, words) for one in found]
 
 
-def _server_hit(one: _Ranked, server: Server, tools: Mapping[Any, ToolText], words: list[reasons.Word]) -> ServerHit:
-    shown = [(tools[pk], score) for pk, score in one.tools[:MATCHED_TOOLS] if pk in tools]
-    least = MATCHED_TOOL_SHARE * max((score for _, score in shown), default=0.0)
-    matched = [MatchedTool(*told, round(score, 4)) for told, score in shown if score >= least]
-    return ServerHit(server, round(one.score, 4), matched, reasons.why(server, matched, words, one.cosine))
+def _hit(one: Found, words: list[reasons.Word]) -> ServerHit:
+    least = MATCHED_TOOL_SHARE * max((score for _, _, score in one.tools), default=0.0)
+    matched = [MatchedTool(name, text, round(score, 4)) for name, text, score in one.tools if score >= least]
+    why = reasons.why(one.server, matched, words, one.cosine)
+    return ServerHit(one.server, round(one.score or 0.0, 4), matched, why)
 
 
 def _newest(q: str, visible: ServerQuerySet, user: Caller, limit: int, started: float) -> SearchResult:
@@ -147,12 +118,11 @@ def _newest(q: str, visible: ServerQuerySet, user: Caller, limit: int, started: 
     return SearchResult(q, "lexical", reasons.NEWEST, _ms_since(started), hits)
 
 
-def _mode(query: Query, found: Sequence[Candidate]) -> tuple[Mode, str | None]:
+def _mode(query: Query, compared: int | None) -> tuple[Mode, str | None]:
+    """`compared`: how many texts were compared by meaning; None: nothing was found."""
     if query.vector is None:
         return "lexical", MODEL_OFF if is_off() else MODEL_LOADING
-    if found and all(one.cosine is None for one in found):
-        return "lexical", NO_EMBEDDINGS
-    return "hybrid", None
+    return ("lexical", NO_EMBEDDINGS) if compared == 0 else ("hybrid", None)
 
 
 def _ms_since(started: float) -> float:

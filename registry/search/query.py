@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from registry.embeddings import Vector, begin_query, split_words, storable
-from registry.models import EMBEDDING_DIMENSIONS, TERM_SPACE
+from registry.models import TERM_SPACE
 from registry.prepared import ask
 from registry.search.spelling import MAX_WORDS, READINGS
 
@@ -15,7 +15,6 @@ MAX_LEXICAL_ROWS = 1_000  # that the rarest words of a query may match together
 MAX_COMPLETIONS = 8
 LAST_CHARACTER = 0x10FFFF
 BEGINNING = 3  # letters
-VECTOR_TEXT = f"[{','.join(['%.5f'] * EMBEDDING_DIMENSIONS)}]"
 
 # The stems of the text; what words that hardly anybody wrote may have been meant to be; how many rows there are. In one
 # statement, as each costs a turn. Where the last word may not be typed to its end and is in no row yet, also the words
@@ -68,11 +67,6 @@ class Query:
     def vector(self) -> Vector | None:
         """None where the model is not loaded. Waits for what `parse` began."""
         return self.embedding.result()
-
-    @cached_property
-    def vector_text(self) -> str | None:
-        """As Postgres reads it: with five digits, as more would only make the statement longer."""
-        return None if self.vector is None else VECTOR_TEXT % tuple(self.vector)
 
     @cached_property
     def selective(self) -> tuple[Term, ...]:

@@ -1,27 +1,19 @@
-"""How scores of unlike kinds become one. Fusing scores, not ranks, keeps how much better the first hit is."""
-
-from collections.abc import Sequence
-from math import fsum, sqrt
+"""How scores of unlike kinds become one, in SQL. Fusing scores, not ranks, keeps how much better the first hit is."""
 
 LEXICAL_SHARE = 0.4
 MEANING_SHARE = 0.6
+# Each score as its distance from the mean in standard deviations; one that is missing counts as the mean.
+SCORED = """spread AS MATERIALIZED (
+    SELECT avg(words) AS words, nullif(stddev_pop(words), 0) AS by_words, avg(cosine) AS cosine,
+        nullif(stddev_pop(cosine), 0) AS by_cosine, count(cosine) AS compared FROM found
+), scored AS MATERIALIZED (
+    SELECT found.*, compared, CASE WHEN compared = 0 THEN found.words ELSE
+        {lexical} * coalesce((found.words - spread.words) / by_words, 0)
+        + {meaning} * coalesce((found.cosine - spread.cosine) / by_cosine, 0) END AS score FROM found, spread
+)"""
 
 
-def standardised(scores: Sequence[float | None]) -> list[float]:
-    """Distance from the mean in standard deviations; a missing score counts as the mean."""
-    known = [score for score in scores if score is not None]
-    if not known:
-        return [0.0] * len(scores)
-    mean = fsum(known) / len(known)
-    deviation = sqrt(fsum((score - mean) ** 2 for score in known) / len(known))
-    if not deviation:
-        return [0.0] * len(scores)
-    return [(score - mean) / deviation if score is not None else 0.0 for score in scores]
-
-
-def fuse(bm25: Sequence[float], cosine: Sequence[float | None]) -> list[float]:
-    """One score for each candidate of a query; comparable within that query only."""
-    if not any(score is not None for score in cosine):
-        return list(bm25)
-    pairs = zip(standardised(bm25), standardised(cosine), strict=True)
-    return [LEXICAL_SHARE * words + MEANING_SHARE * meaning for words, meaning in pairs]
+def scored() -> str:
+    """Of `found`, with columns `words` and `cosine` (NULL: unknown), the same rows with `score`, comparable within one
+    query only, and how many of them were `compared` by meaning: without any, `words` alone count."""
+    return SCORED.format(lexical=LEXICAL_SHARE, meaning=MEANING_SHARE)

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.test import Client, RequestFactory
+from redis import Redis
 from rest_framework.test import APIClient
 
-from mcpregistry.limits import kind_of
+from mcpregistry.limits import COUNT, kind_of
 from tests.mcpregistry.addresses import example_of, routes
 
 pytestmark = pytest.mark.django_db
@@ -84,10 +85,19 @@ def test_reading_is_not_counted_and_the_usual_limits_are_wide(api: APIClient, se
     assert {api.get("/registry").status_code for _ in range(5)} == {200}
 
 
+def test_every_count_has_an_end(api: APIClient, limits: Limits, redis: "Redis[bytes]") -> None:
+    limits(write=5)
+    for _ in range(3):
+        api.post("/chain/validate", {"plan": {}})
+    counts = {key: (int(redis.get(key) or 0), redis.ttl(key)) for key in redis.keys("limit:write:*")}
+    assert [count for count, _ in counts.values()] == [3, 3]  # by address and by token
+    assert all(0 < ends_in <= 60 for _, ends_in in counts.values())
+
+
 def test_without_redis_nobody_is_turned_away(api: APIClient, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
     limits(write=1)
-    monkeypatch.setattr("redis.client.Pipeline.execute", lambda self: (_ for _ in ()).throw(ConnectionError))
-    monkeypatch.setattr("mcpregistry.limits.RedisError", ConnectionError)
+    gone = Redis(unix_socket_path="/nowhere/redis.sock").register_script(COUNT)
+    monkeypatch.setattr("mcpregistry.limits.counters", lambda: gone)
     assert {api.post("/chain/validate", {"plan": {}}).status_code for _ in range(3)} == {200}
 
 

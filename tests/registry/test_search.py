@@ -1,5 +1,6 @@
 """Search finds by words and by meaning, says how, and sees only what its user may see."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,9 +8,10 @@ from django.contrib.auth.models import User
 
 from registry import embeddings
 from registry.models import Server, Tool
+from registry.prepared import ask
 from registry.search import SearchResult, list_filter, search_servers, search_tools
 from registry.search.indexing import describe, embed_missing, refresh_terms
-from registry.search.scoring import fuse
+from registry.search.scoring import scored
 from registry.services import authorise
 
 pytestmark = pytest.mark.django_db
@@ -289,11 +291,25 @@ def test_an_empty_q_narrows_no_list(cast: dict[str, Server]) -> None:
 # Scores
 
 
+def fuse(words: Sequence[float | None], cosines: Sequence[float | None]) -> list[float]:
+    found = "SELECT * FROM unnest(%s::float8[], %s::float8[]) WITH ORDINALITY AS found (words, cosine, place)"
+    columns = [[None if one is None else float(one) for one in column] for column in (words, cosines)]
+    rows = ask(f"WITH found AS ({found}), {scored()} SELECT score FROM scored ORDER BY place", columns)
+    return [score for (score,) in rows]
+
+
 def test_fusion_keeps_how_much_better_the_first_hit_is() -> None:
     far_ahead = fuse([10, 1, 1, 1], [0.5, 0.6, 0.4, 0.4])
     assert max(far_ahead) == far_ahead[0]
     narrow = fuse([1.1, 1, 1, 1], [0.2, 0.9, 0.2, 0.2])
     assert max(narrow) == narrow[1]
+
+
+def test_fusion_takes_distances_from_the_mean_in_standard_deviations() -> None:
+    assert fuse([0.0, 4.0], [0.5, 0.1]) == pytest.approx([0.6 - 0.4, 0.4 - 0.6])
+    assert fuse([0.0, 4.0, 2.0], [0.5, None, 0.1]) == pytest.approx([0.6 - 0.4 * 1.5**0.5, 0.4 * 1.5**0.5, -0.6])
+    assert fuse([3.0, 3.0], [0.5, 0.1]) == pytest.approx([0.6, -0.6])
+    assert fuse([3.0], [0.5]) == [0.0]
 
 
 def test_fusion_without_vectors_is_bm25_alone() -> None:
