@@ -176,6 +176,7 @@ RQ = {"QUEUE_CLASS": "mcpregistry.queues.TracedQueue", "DEFAULT_RESULT_TTL": 60,
 # Periodic jobs, for example {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 60} (seconds).
 RQ_CRON: list[dict[str, Any]] = [
     {"func": "registry.jobs.start_due_imports", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
+    {"func": "registry.jobs.complete_index", "queue_name": "probes", "interval": 60, "ttl": 60, "result_ttl": 60},
     {"func": "chains.jobs.reconcile", "queue_name": "runs", "interval": 10, "ttl": 10, "result_ttl": 10},
     {"func": "chains.jobs.start_scheduled", "queue_name": "runs", "interval": 30, "ttl": 30, "result_ttl": 30},
     {"func": "chat.jobs.embed_results", "queue_name": "chat", "interval": 30, "ttl": 30, "result_ttl": 30},

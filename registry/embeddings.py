@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 SIDE_BY_SIDE = 2  # batches
 BATCH_TOKENS = 512  # larger batches are no faster, and take more memory
 MAX_EMBEDDED_CHARACTERS = 2_000  # longer texts only cost tokenising
-MAX_TEXT_TOKENS = 160  # of the 256 the model reads: a third faster, for 0.001 of nDCG by meaning alone
+MAX_TEXT_TOKENS = 96  # of the 256 the model reads: a quarter less work, for 0.001 of nDCG
 MAX_QUERY_TOKENS = 256
 MAX_TEXT_CHARACTERS = 20_000
 MAX_PARAMETERS = 150
@@ -46,7 +46,8 @@ QUERY_CACHE_SIZE = 512
 OFF = "off"  # as EMBEDDING_MODEL
 QUERIES_AT_ONCE = 2  # more would only take turns on the cores
 
-_WORD_BREAKS = re.compile(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+# Whether a capital comes is looked for first: two places of three are then passed over at once.
+_WORD_BREAKS = re.compile(r"[\W_]+|(?=[A-Z])(?:(?<=[a-z0-9])|(?<=[A-Z])(?=[A-Z][a-z]))")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -281,7 +282,7 @@ def _queries() -> ThreadPoolExecutor:
 
 def split_words(name: str) -> str:
     """`getUser_by-id` → `get User by id`."""
-    return " ".join(part for part in _WORD_BREAKS.split(name) if part)
+    return " ".join(filter(None, _WORD_BREAKS.split(name)))
 
 
 def text_of(*, name: str, title: str = "", description: str = "", input_schema: Mapping[str, Any] | None = None) -> str:

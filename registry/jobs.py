@@ -16,9 +16,10 @@ from registry.importers import IMPORTERS
 from registry.models import Health, ImportRun, Server
 from registry.probers import Prober, prober_for
 from registry.probes import ProbeOutcome, probe
-from registry.search.indexing import embed_missing, embedding_beside
+from registry.search.indexing import embed_missing, embedding_beside, is_lacking
 from registry.services import record_probe
 from registry.services.batches import probe_side_by_side
+from registry.services.embedding import enqueue_embedding
 from registry.services.probing import enqueue_due, probe_each
 from registry.sign_ins import finish, prepare, revoke_ended, tell
 from registry.sources import options_for, queue_due_imports, resumed_options, retry_soon
@@ -107,6 +108,13 @@ def embed_tools() -> dict[str, int]:
     return {"computed": done.computed, "copied": done.copied}
 
 
+def complete_index() -> bool:
+    """Every minute: have what a lost worker left undone embedded. Was there any?"""
+    if lacking := is_lacking():
+        enqueue_embedding()
+    return lacking
+
+
 def import_catalogue(
     source: str, *, tag: str = "", limit: int | None = None, incremental: bool = False, **options: Any
 ) -> dict[str, Any]:
@@ -138,7 +146,7 @@ def run_import(run_id: int) -> dict[str, Any]:
 
 def _embedded(source: str, outcome: Outcome) -> dict[str, Any]:
     logger.info("Import of %s: %s in %.1f s %s", source, outcome.counts, outcome.seconds, outcome.error)
-    embed_missing()
+    embed_missing(words_are_counted=outcome.counts.is_news)
     return {**asdict(outcome.counts), "error": outcome.error}
 
 

@@ -12,8 +12,9 @@ from typing import Any, Self
 from django.db import DatabaseError, connection
 from django.db.models import Model, QuerySet
 
-from registry.embeddings import content_hash, embed, give_way, is_off, server_text_of
+from registry.embeddings import content_hash, embed, ensure_loaded, give_way, is_off, server_text_of
 from registry.models import EMBEDDING_DIMENSIONS, Server, Tool
+from registry.search import vector_index
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,9 @@ def describe(server: Server) -> bool:
     return True
 
 
-def embed_missing() -> Embedded:
-    """A vector for every tool and server that has none, batch by batch: it may stop anywhere and be called again."""
+def embed_missing(*, words_are_counted: bool = False) -> Embedded:
+    """A vector for every tool and server that has none, batch by batch: it may stop anywhere and be called again.
+    `words_are_counted`: by whoever wrote the texts."""
     done = Embedded()
     _describe_servers()
     if is_off():
@@ -64,12 +66,19 @@ def embed_missing() -> Embedded:
             time.sleep(LOOK_S)
         else:
             logger.warning("%s rows stay without a vector: somebody keeps changing them", left)
+    if done.computed + done.copied >= MANY:
+        tidy_index()
+    vector_index.make()
     if done.computed or done.copied:
-        refresh_terms()
-        if done.computed + done.copied >= MANY:
-            tidy_index()
+        if not words_are_counted:
+            refresh_terms()
         logger.info("Embedded %s rows, copied %s vectors", done.computed, done.copied)
     return done
+
+
+def is_lacking() -> bool:
+    """As whoever was killed while embedding leaves it: texts without a vector, or vectors without their index."""
+    return not is_off() and (_has_incomplete() or vector_index.is_lacking())
 
 
 @contextmanager
@@ -93,6 +102,8 @@ def _embed_until(is_over: threading.Event) -> None:
     give_way(BESIDE_NICE)
     try:
         while not is_over.wait(LOOK_S):
+            if _has_incomplete():
+                ensure_loaded()  # while the first batch is still coming together
             for rows in _incomplete():
                 _embed(rows, Embedded(), until=is_over)
     except DatabaseError:
@@ -105,6 +116,10 @@ def _incomplete() -> Sequence[QuerySet[Any]]:
     return Tool.objects.without_embedding(), Server.objects.filter(embedding=None)
 
 
+def _has_incomplete() -> bool:
+    return any(rows.exists() for rows in _incomplete())
+
+
 def _embed(rows: QuerySet[Any], done: Embedded, until: threading.Event | None = None) -> int:
     """Each of these rows once, the vectors of one batch being computed while those of the one before are written: both
     take long. With `until`, full batches alone, as long as it is not set. How many were left without?"""
@@ -113,6 +128,8 @@ def _embed(rows: QuerySet[Any], done: Embedded, until: threading.Event | None = 
         ahead: _Batch | None = None
         for read in _batches(rows, until):
             batch = _Batch.begin(read, beside)
+            if len(read) == BATCH_SIZE:
+                vector_index.step_aside(coming=BATCH_SIZE)
             left += ahead.write(done) if ahead else 0
             ahead = batch
         return left + (ahead.write(done) if ahead else 0)

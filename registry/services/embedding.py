@@ -8,10 +8,10 @@ EMBED_JOB = "registry.jobs.embed_tools"
 
 
 def embed_on_commit() -> None:
-    transaction.on_commit(_enqueue)
+    transaction.on_commit(enqueue_embedding)
 
 
-def _enqueue() -> None:
+def enqueue_embedding() -> None:
     """One that waits last in the queue already will see what was written now."""
     queue = queues.queue("catalogue")
     if not any(job.func_name == EMBED_JOB for job in queue.get_jobs(-1, 1)):

@@ -6,13 +6,13 @@ from typing import Any
 from django.utils import timezone
 
 from registry.connectors import ToolDefinition
+from registry.copying import copy_in, copy_over
 from registry.importers import fields
 from registry.importers.base import CatalogueRecord
 from registry.models import Server, SourceRecord, Tool
 from registry.precedence import teller_of_tools
 from registry.services.recording import DEFINED, define
 
-BATCH_SIZE = 500
 Listed = Mapping[tuple[str, str], CatalogueRecord]
 
 
@@ -27,7 +27,7 @@ def write_listed_tools(members: Mapping[Server, Sequence[SourceRecord]], listed:
     unasked = [server.pk for server in members if server.tools_synced_at is None]
     present = {(tool.server_id, tool.name): tool for tool in _present(unasked)}
     Tool.objects.filter(pk__in=[tool.pk for key, tool in present.items() if key not in wanted]).delete()
-    Tool.objects.bulk_create([tool for key, tool in wanted.items() if key not in present], batch_size=BATCH_SIZE)
+    copy_in([tool for key, tool in wanted.items() if key not in present])
     _redefine([(present[key], tool) for key, tool in wanted.items() if key in present and _differs(present[key], tool)])
 
 
@@ -65,7 +65,7 @@ def _redefine(pairs: Sequence[tuple[Tool, Tool]]) -> None:
     for tool, wanted in pairs:
         for name in DEFINED:
             setattr(tool, name, getattr(wanted, name))
-    Tool.objects.bulk_update([tool for tool, _ in pairs], DEFINED, batch_size=BATCH_SIZE)
+    copy_over([tool for tool, _ in pairs], DEFINED)
     if reworded:
         Tool.objects.filter(pk__in=reworded).update(embedding=None)
 

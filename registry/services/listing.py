@@ -14,6 +14,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from registry.copying import copy_in, copy_over
 from registry.identity import BOUND, groups
 from registry.importers.base import CatalogueRecord
 from registry.models import Connection, Health, Server, SourceRecord
@@ -30,9 +31,10 @@ RECORD_COLUMNS = [
     "marks", "server",
 ]  # fmt: skip
 SERVER_COLUMNS = [
-    *MAPPED, "field_sources", "source", "external_id", "tool_count", "search_text", "content_hash", "updated_at",
-    "health", "health_detail", "latency_ms", "tools_synced_at", "former_slugs",
+    *MAPPED, "field_sources", "source", "external_id", "updated_at", "health", "health_detail", "latency_ms",
+    "tools_synced_at", "former_slugs",
 ]  # fmt: skip
+TEXT_COLUMNS = ["search_text", "content_hash", "embedding"]  # read only when they are asked for
 
 Key = tuple[str, str]
 
@@ -155,7 +157,7 @@ def link(
     anchors = {server: anchor(server) for server in linked.known.values()}
     changed = [server for server, members in linked.members.items() if _settle(server, members)]
     _name_new(linked.new)
-    Server.objects.bulk_create(linked.new)
+    copy_in(linked.new)
     _save_rows(touched, linked)
     fold(into=linked.folded, anchors=anchors)
     _save_changed([server for server in changed if server.pk in linked.known], anchors)
@@ -266,21 +268,19 @@ def _save_rows(touched: Sequence[SourceRecord], linked: Linked) -> None:
                 if id(row) not in ours:
                     moved.append(row)
     known = [row for row in touched if row.pk]
-    SourceRecord.objects.bulk_create([row for row in touched if not row.pk])
+    copy_in([row for row in touched if not row.pk])
     rewritten = [row for row in known if "data" not in row.get_deferred_fields()]
-    SourceRecord.objects.bulk_update(rewritten, RECORD_COLUMNS)
+    copy_over(rewritten, RECORD_COLUMNS)
     kept = [row for row in known if "data" in row.get_deferred_fields()]
-    SourceRecord.objects.bulk_update([*kept, *moved], ["server", "removed_at", "marks", "identity", "content_hash"])
+    copy_over([*kept, *moved], ["server", "removed_at", "marks", "identity", "content_hash"])
 
 
 def _save_changed(servers: Sequence[Server], anchors: Mapping[Server, str]) -> None:
     """A new address is a new thing to trust: what others authorised ends."""
     moved = [server for server in servers if anchors[server] and anchors[server] != anchor(server)]
     Connection.objects.filter(server__in=moved).delete()
-    reworded = []
     for server in servers:
         server.updated_at = timezone.now()
-        if describe(server):
-            reworded.append(server.pk)
-    Server.objects.bulk_update(servers, SERVER_COLUMNS)
-    Server.objects.filter(pk__in=reworded).update(embedding=None)
+    reworded = [server for server in servers if describe(server)]
+    copy_over(servers, SERVER_COLUMNS)
+    copy_over(reworded, TEXT_COLUMNS)
