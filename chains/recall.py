@@ -19,6 +19,9 @@ LEAST_COSINE = 0.3  # texts that have nothing to do with each other stay below i
 MAX_WORDS = 30
 WEIGHTS = {"title": "A", "summary": "B"}
 BATCH = 64
+BEST = """WITH found (id, words, cosine) AS (
+    SELECT id, words, 1 - distance::float8 FROM ({found}) AS found (id, words, distance)
+), {scored} SELECT id, score FROM scored ORDER BY score DESC, id LIMIT {limit}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,7 @@ def search_results(q: str, *, results: QuerySet[Result], limit: int = CANDIDATES
 
 def _best(found: Statement, limit: int) -> dict[Any, float]:
     """Scores by key, the best first."""
-    sql = f"""WITH found (id, words, cosine) AS (
-        SELECT id, words, 1 - distance::float8 FROM ({found.sql}) AS found (id, words, distance)
-    ), {scored()} SELECT id, score FROM scored ORDER BY score DESC, id LIMIT {limit}"""
-    return dict(ask(sql, found.parameters))
+    return dict(ask(BEST.format(found=found.sql, scored=scored(), limit=limit), found.parameters))
 
 
 def _compared(results: QuerySet[Result], q: str) -> QuerySet[Any] | None:

@@ -3,12 +3,13 @@ taken apart again twice before a row is stored: for a thousand rows of thirty co
 them."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 from django.db import DEFAULT_DB_ALIAS, connection, transaction
 from django.db.backends.utils import CursorWrapper
 from django.db.models import Field, Model
 
+AnyField: TypeAlias = "Field[Any, Any]"
 NUMBERS = "SELECT nextval(pg_get_serial_sequence(%s, %s)) FROM generate_series(1, %s)"
 COMING = "CREATE TEMPORARY TABLE coming ON COMMIT DROP AS SELECT {names} FROM {table} WITH NO DATA"
 UPDATE = "UPDATE {table} SET {columns} FROM coming WHERE {table}.{key} = coming.{key}"
@@ -33,28 +34,30 @@ def copy_over(rows: Sequence[Model], names: Sequence[str]) -> None:
     if not rows:
         return
     meta = type(rows[0])._meta
-    key, changed = meta.pk, [meta.get_field(name) for name in dict.fromkeys(names)]
-    fields: list[Any] = [key, *changed]
-    quoted = {field.column: connection.ops.quote_name(field.column) for field in fields}
+    key, changed = meta.pk, [cast("AnyField", meta.get_field(name)) for name in dict.fromkeys(names)]
+    fields = [key, *changed]
+    quoted = {field: _quoted(field) for field in fields}
     values = [[getattr(row, field.attname) for field in fields] for row in rows]  # what was deferred is read here
-    told = {"table": connection.ops.quote_name(meta.db_table), "key": quoted[key.column]}
+    told = {"table": connection.ops.quote_name(meta.db_table), "key": quoted[key]}
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(COMING.format(names=", ".join(quoted.values()), **told))
         _copy(cursor, "coming", fields, values)
-        columns = ", ".join(f"{quoted[field.column]} = coming.{quoted[field.column]}" for field in changed)
+        columns = ", ".join(f"{quoted[field]} = coming.{quoted[field]}" for field in changed)
         cursor.execute(UPDATE.format(columns=columns, **told))
         cursor.execute("DROP TABLE coming")
 
 
-def _copy(
-    cursor: CursorWrapper, table: str, fields: Sequence["Field[Any, Any]"], rows: Sequence[Sequence[Any]]
-) -> None:
-    names = ", ".join(connection.ops.quote_name(field.column) for field in fields)
+def _copy(cursor: CursorWrapper, table: str, fields: Sequence[AnyField], rows: Sequence[Sequence[Any]]) -> None:
+    names = ", ".join(map(_quoted, fields))
     statement = f"COPY {connection.ops.quote_name(table)} ({names}) FROM STDIN"
     with connection.wrap_database_errors, cursor.copy(statement) as copy:
         for row in rows:
             prepared = (field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True))
             copy.write_row(list(prepared))
+
+
+def _quoted(field: AnyField) -> str:
+    return connection.ops.quote_name(str(field.column))
 
 
 def _number(cursor: CursorWrapper, rows: Sequence[Model]) -> None:

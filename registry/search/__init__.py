@@ -36,6 +36,7 @@ MAX_HITS = 100
 MATCHED_TOOL_SHARE = 0.6  # of the server's best tool's score, to be shown
 MAX_NAME = 12  # words; longer ones are no server's name
 MAX_EXPLAINED = 40  # words whose place in a hit is told
+BEST_TOOLS = "{scored} SELECT tool_id, score, compared FROM scored ORDER BY score DESC, tool_id LIMIT {limit}"
 
 MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
 MODEL_OFF = "The embedding model is switched off here: only words are compared."
@@ -84,8 +85,7 @@ def search_tools(q: str, *, tools: ToolQuerySet, limit: int = 20) -> ToolSearchR
 def _best_tools(query: Query, among: Statement, limit: int) -> list[tuple[int, float, int]]:
     """Ids and scores; and how many were compared by meaning."""
     scored = score_candidates(among, query, wanted=limit)
-    best = f"{scored.sql} SELECT tool_id, score, compared FROM scored ORDER BY score DESC, tool_id LIMIT {limit}"
-    return ask(best, scored.parameters)
+    return ask(BEST_TOOLS.format(scored=scored.sql, limit=limit), scored.parameters)
 
 
 def _documents_of(tools: ToolQuerySet) -> Statement | None:
