@@ -93,7 +93,8 @@ class Stack:
             request.add_header("Authorization", f"Token {token}")
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
-                return response.status, json.load(response)
+                told = response.read()
+                return response.status, json.loads(told) if told else {}
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
 

@@ -1,7 +1,5 @@
 """A vector that comes after its text is written alone: the words of the text are not taken apart again."""
 
-from importlib import import_module
-
 from django.db import migrations
 
 VECTORS_ALONE = """
@@ -39,19 +37,8 @@ BEGIN
 END $$;
 """
 
-BEFORE = import_module("registry.migrations.0007_search_documents").TRIGGERS
-FUNCTIONS = ("write_tool_document", "write_server_document")
-
-
-def functions_of(sql: str) -> str:
-    """Those two, as they were."""
-    parts = sql.split("CREATE FUNCTION ")
-    return "".join(
-        f"CREATE OR REPLACE FUNCTION {part.partition('$$;')[0]}$$;" for part in parts if part.startswith(FUNCTIONS)
-    )
-
 
 class Migration(migrations.Migration):
     dependencies = [("registry", "0012_oauth")]
 
-    operations = [migrations.RunSQL(VECTORS_ALONE, functions_of(BEFORE))]
+    operations = [migrations.RunSQL(VECTORS_ALONE, migrations.RunSQL.noop)]  # before it the same rows come of it

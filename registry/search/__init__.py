@@ -36,7 +36,7 @@ MAX_HITS = 100
 MATCHED_TOOL_SHARE = 0.6  # of the server's best tool's score, to be shown
 MAX_NAME = 12  # words; longer ones are no server's name
 MAX_EXPLAINED = 40  # words whose place in a hit is told
-BEST_TOOLS = "{scored} SELECT tool_id, score, compared FROM scored ORDER BY score DESC, tool_id LIMIT {limit}"
+BEST_TOOLS = "{scored} SELECT tool_id, score, compared FROM scored ORDER BY score DESC, tool_id DESC LIMIT {limit}"
 
 MODEL_LOADING = "The embedding model is not loaded yet: only words are compared."
 MODEL_OFF = "The embedding model is switched off here: only words are compared."

@@ -18,11 +18,12 @@ from registry.search.scoring import scored
 CANDIDATES = 40  # of each kind; more find hardly anything better and cost more
 COMMON_ROWS = 1_000  # any of them are scored where all words are common: they say little there
 
+# Of texts that are the same the newest first: whoever looks for one has just added it.
 SHARING = """SELECT id FROM search_documents WHERE {among} AND words @@ %s::tsquery
-ORDER BY bm25 <#> %s::sparsevec LIMIT {limit}"""
+ORDER BY bm25 <#> %s::sparsevec, id DESC LIMIT {limit}"""
 SHARING_COMMON = f"""SELECT id FROM search_documents
 WHERE id IN (SELECT id FROM search_documents WHERE {{among}} AND words @@ %s::tsquery LIMIT {COMMON_ROWS})
-ORDER BY bm25 <#> %s::sparsevec LIMIT {{limit}}"""  # nosec B608 # put together from constants; what was typed is a parameter
+ORDER BY bm25 <#> %s::sparsevec, id DESC LIMIT {{limit}}"""  # nosec B608 # put together from constants; what was typed is a parameter
 # The nearest, and the best by words that are not among them.
 SCORED = """WITH near AS MATERIALIZED (
     SELECT id, tool_id, server_id, bm25 <#> %s::sparsevec AS words, embedding <=> %s::halfvec AS distance

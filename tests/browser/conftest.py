@@ -108,16 +108,22 @@ def text_tools() -> Iterator[Toy]:
 
 
 @pytest.fixture
-def connected(site: Stack) -> Callable[[str, Toy], str]:
-    """Add a toy server by the API, test and authorise it; its slug."""
+def connected(site: Stack) -> Iterator[Callable[[str, Toy], str]]:
+    """Add a toy server by the API, test and authorise it; its slug. It goes with the test: the next toy may get its
+    port, and a search would find its tools again."""
+    added = []
 
     def connect(name: str, toy: Toy) -> str:
         status, server = site.call("POST", "/registry", {"name": name, "url": toy.url}, site.token)
         assert status == 201, server
+        added.append(server["id"])
         site.call("POST", f"/registry/{server['id']}/healthcheck", {}, site.token)
         wanted = {"tools": "all", "approval": {"default": "auto"}}
         status, answer = site.call("PUT", f"/registry/{server['id']}/connection", wanted, site.token)
         assert status == 200, answer
         return str(server["slug"])
 
-    return connect
+    yield connect
+    for server_id in added:
+        status, answer = site.call("DELETE", f"/registry/{server_id}", None, site.token)
+        assert status in (204, 404), answer  # or the test deleted it

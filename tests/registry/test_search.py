@@ -288,6 +288,14 @@ def test_an_empty_q_narrows_no_list(cast: dict[str, Server]) -> None:
     assert list_filter(Server.objects.all(), "").servers.count() == 4
 
 
+def test_of_equal_tools_the_newest_come_first() -> None:
+    for number in range(60):
+        make_server(f"io.example/copy-{number}", "", {"convert_time": "Convert a time between two zones"})
+    embed_missing()
+    newest = list(Tool.objects.order_by("-pk").values_list("pk", flat=True)[:5])
+    assert [hit.tool.pk for hit in search_tools("convert time", tools=Tool.objects.all(), limit=5).hits] == newest
+
+
 # Scores
 
 
