@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchRank, SearchVectorField
+from django.core.exceptions import EmptyResultSet
 from django.db.models import F, Func, QuerySet, Value
 from django.db.models.fields import FloatField
 from pgvector.django import CosineDistance
@@ -37,7 +38,11 @@ def search_results(q: str, *, results: QuerySet[Result], limit: int = CANDIDATES
         return []
     near = compared.exclude(distance=None).filter(distance__lt=1 - LEAST_COSINE).order_by("distance")[:CANDIDATES]
     sharing = compared.filter(rank__gt=0).order_by("-rank")[:CANDIDATES]
-    best = _best(Statement.of(sharing.union(near)), limit)
+    try:
+        found = Statement.of(sharing.union(near))
+    except EmptyResultSet:  # of no results
+        return []
+    best = _best(found, limit)
     rows = results.defer("embedding").in_bulk(list(best))
     return [ResultHit(rows[pk], round(score, 4)) for pk, score in best.items() if pk in rows]
 

@@ -48,6 +48,12 @@ class Statement(NamedTuple):
             raise ValueError(f"Not {table} alone is asked: {asked}")
         return cls(*compiler.compile(query.where)) if query.where else cls("true", [])
 
+    def kept(self) -> "Statement":
+        """Itself, where it may be asked again later. Raises ValueError."""
+        if any(isinstance(one, datetime) for one in self.parameters):
+            raise ValueError("A time is compiled in, and would stay the same for ever: use Now().")
+        return self
+
     def filled(self, **values: Any) -> list[Any]:
         return [values[one.name] if isinstance(one, Parameter) else one for one in self.parameters]
 
@@ -58,13 +64,10 @@ def array(ids: Iterable[Any]) -> str:
 
 
 class Prepared:
-    """A queryset of plain columns (`values_list`), or a statement around one: rows come as the database's driver reads
-    them."""
+    """A queryset of plain columns (`values_list`): rows come as the database's driver reads them."""
 
-    def __init__(self, asked: QuerySet[Any] | Statement) -> None:
-        self.statement = asked if isinstance(asked, Statement) else Statement.of(asked)
-        if any(isinstance(one, datetime) for one in self.statement.parameters):
-            raise ValueError("A time is compiled in, and would stay the same for ever: use Now().")
+    def __init__(self, queryset: QuerySet[Any]) -> None:
+        self.statement = Statement.of(queryset).kept()
 
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
         return ask(self.statement.sql, self.statement.filled(**values))

@@ -58,7 +58,7 @@ def search_servers(q: str, *, user: Caller, filters: Mapping[str, str] | None = 
 
 def _best(query: Query, scope: Scope, among: Statement, user: Caller, limit: int) -> list[Found]:
     """The best first, and before them any server that is called exactly what was typed."""
-    named = query.text if len(words_of(query.text)) <= MAX_NAME else ""
+    named = query.text if len(query.words) <= MAX_NAME else ""
     scored = score_candidates(among, query, wanted=limit)
     read = scope.read_best(scored, named=named, user=user, limit=limit)
     called = {one.server.pk for one in read if one.server.is_called(query.text)}
@@ -100,7 +100,7 @@ def _heavy(*prefixes: str) -> list[str]:
 
 
 def _hits(query: Query, found: Sequence[Found]) -> list[ServerHit]:
-    telling = [word for word in words_of(query.text)[:MAX_EXPLAINED] if query.holds(word)]
+    telling = [word for word in query.words[:MAX_EXPLAINED] if query.holds(word)]
     words = [reasons.Word.of(word) for word in dict.fromkeys([*telling, *query.meant])]
     return [_hit(one, words) for one in found]
 

@@ -34,7 +34,7 @@ SCORED = """WITH near AS MATERIALIZED (
     FROM search_documents WHERE id = ANY(%s::bigint[]) AND id NOT IN (SELECT id FROM near)
 ), {scored}"""
 
-adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)  # what it is says the statement
+adapters.register_dumper(HalfVector, HalfVectorBinaryDumper)  # of which type it is, each statement says
 
 
 def score_candidates(among: Statement, query: Query, *, wanted: int = 0) -> Statement:

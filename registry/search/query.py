@@ -69,6 +69,11 @@ class Query:
         return self.embedding.result()
 
     @cached_property
+    def words(self) -> list[str]:
+        """As they were typed, lower case."""
+        return words_of(self.text)
+
+    @cached_property
     def selective(self) -> tuple[Term, ...]:
         """The rarest terms, as many as together match a bounded number of rows: they find, all of them score."""
         chosen: list[Term] = []

@@ -39,8 +39,10 @@ BEST = """{scored}, ranked AS MATERIALIZED (
     SELECT *, scores[1] + {breadth} * greatest(scores[2], 0) AS score FROM (
         SELECT server_id, max(cosine) AS cosine, max(compared) AS compared,
             array_agg(score ORDER BY score DESC, tool_id) AS scores,
-            (array_agg(tool_id ORDER BY score DESC, tool_id) FILTER (WHERE tool_id > 0))[1:{tools}] AS tools,
-            (array_agg(score ORDER BY score DESC, tool_id) FILTER (WHERE tool_id > 0))[1:{tools}] AS tool_scores
+            (array_agg(tool_id ORDER BY score DESC, tool_id)
+                FILTER (WHERE tool_id IS NOT NULL))[1:{tools}] AS tools,
+            (array_agg(score ORDER BY score DESC, tool_id)
+                FILTER (WHERE tool_id IS NOT NULL))[1:{tools}] AS tool_scores
         FROM scored GROUP BY server_id
     ) AS together ORDER BY score DESC, server_id LIMIT {limit}
 )
@@ -115,7 +117,8 @@ def _everything(is_known: bool) -> Scope:
     """All that a user sees; each document says itself who may."""
     user = User(pk=Parameter("user", BigIntegerField())) if is_known else AnonymousUser()
     documents = SearchDocument.objects.visible_to(user)
-    return Scope(Statement.condition_of(documents), _reading(Server.objects.visible_to(user), user))
+    servers = _reading(Server.objects.visible_to(user), user)
+    return Scope(Statement.condition_of(documents).kept(), servers.kept())
 
 
 def _reading(visible: ServerQuerySet, user: Caller) -> Statement:

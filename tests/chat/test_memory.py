@@ -10,6 +10,7 @@ from pytest_django.fixtures import Settings
 from rest_framework.test import APIClient
 
 from chains.models import Result, Run
+from chains.recall import search_results
 from chat import jobs, memory, pruning
 from chat.branches import newest_question
 from chat.models import Conversation
@@ -187,6 +188,15 @@ def test_results_are_found_by_meaning_and_by_words(alice: User, api: APIClient) 
     by_meaning, by_word = (api.get(f"/results?q={q}").json()["results"] for q in ("timber supplier", "7781"))
     assert (by_meaning[0]["title"], by_word[0]["title"]) == ("Oak", "Code")
     assert "Flights" not in [row["title"] for row in by_meaning]
+
+
+def test_results_are_found_by_words_alone_and_among_none_at_all(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    for title in ("Weather in Oslo", "Meeting notes"):
+        Result.objects.create(owner=alice, kind="summary", title=title, summary=title)
+    monkeypatch.setattr("chains.recall.embed_query", lambda q: None)
+    assert [hit.result.title for hit in search_results("oslo", results=Result.objects.all())] == ["Weather in Oslo"]
+    assert search_results("lisbon", results=Result.objects.all()) == []
+    assert search_results("oslo", results=Result.objects.none()) == []
 
 
 def test_a_search_of_results_keeps_to_the_limits_of_its_list(alice: User, api: APIClient) -> None:

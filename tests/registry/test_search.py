@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from registry import embeddings
 from registry.models import Server, Tool
-from registry.prepared import ask
+from registry.prepared import Prepared, Statement, ask
 from registry.search import SearchResult, list_filter, search_servers, search_tools
 from registry.search.indexing import describe, embed_missing, refresh_terms
 from registry.search.scoring import scored
@@ -294,6 +295,14 @@ def test_of_equal_tools_the_newest_come_first() -> None:
     embed_missing()
     newest = list(Tool.objects.order_by("-pk").values_list("pk", flat=True)[:5])
     assert [hit.tool.pk for hit in search_tools("convert time", tools=Tool.objects.all(), limit=5).hits] == newest
+
+
+def test_no_time_is_compiled_into_a_statement_that_is_kept() -> None:
+    old = Server.objects.filter(created_at__lt=timezone.now()).values_list("pk")
+    with pytest.raises(ValueError, match="stay the same for ever"):
+        Statement.of(old).kept()
+    with pytest.raises(ValueError, match="stay the same for ever"):
+        Prepared(old)
 
 
 # Scores

@@ -84,6 +84,7 @@ def test_who_does_not_own_the_table_leaves_it_as_it_is(monkeypatch: pytest.Monke
     finally:
         with connection.cursor() as cursor:
             cursor.execute("RESET ROLE; DROP OWNED BY nobody_here; DROP ROLE nobody_here")
+    assert not vector_index.is_lacking()
 
 
 def test_within_a_transaction_or_while_another_is_at_it_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
