@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 from rest_framework.test import APIClient
 
@@ -87,11 +88,19 @@ def test_what_a_search_found_is_counted_in_the_same_way(web: Client) -> None:
 
 
 def test_the_filter_reads_by_indexes(db: None) -> None:
-    """With sequential scans made dear, the plan shows which index can serve each part. There are enough servers, and
-    their numbers are known, for an index that finds a few to be worth more than reading another from end to end."""
-    Server.objects.bulk_create(
+    """With sequential scans made dear, the plan shows which index can serve each part. There are enough servers and
+    records, most of them taken down, and their numbers are known, for an index that finds a few to be worth more than
+    reading another from end to end."""
+    servers = Server.objects.bulk_create(
         Server(name="other", slug=f"other-{number}", source=f"source-{number % 20}") for number in range(1_000)
     )
+    SourceRecord.objects.bulk_create(
+        SourceRecord(
+            server=server, source="docker", external_id=server.slug, data={},
+            removed_at=timezone.now() if number % 20 else None,
+        )
+        for number, server in enumerate(servers)
+    )  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE registries, source_records")
         cursor.execute("SET LOCAL enable_seqscan = off")
